@@ -1,0 +1,110 @@
+"""How a branch runs under its gate: the one place where a closed branch is skipped.
+
+Shapes: B rows, R open rows among them, T frames or tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Rows = Int[Tensor, " open_rows"] | None
+"""The rows of the batch that a branch runs on; None means all of them."""
+
+Branch = Callable[[Tensor, Rows], Tensor]
+"""(hidden [R, T, D], rows) -> update [R, T, D]; `rows` is there to select side inputs such as masks and caches."""
+
+
+@final
+@dataclass(frozen=True)
+class OpenGate:
+    """The branch runs on every row."""
+
+
+@final
+@dataclass(frozen=True)
+class RowGate:
+    """The branch runs on some rows, or on none."""
+
+    rows: Int[Tensor, " open_rows"]
+    """The open rows, ascending, on the model's device."""
+    num_rows: int
+    """All rows of the batch."""
+
+
+@final
+@dataclass(frozen=True)
+class ScaledGate:
+    """The branch runs on every row and is multiplied: training."""
+
+    values: Float[Tensor, " batch"]
+    """One differentiable gate a row."""
+
+
+SiteGate = OpenGate | RowGate | ScaledGate
+LayerGates = Mapping[str, SiteGate]
+"""The gates of one layer by kind of site; a kind that is missing is open."""
+
+OPEN = OpenGate()
+ALL_OPEN: LayerGates = {}
+
+
+def gate_of(gates: LayerGates, kind: str) -> SiteGate:
+    """Return the gate of the site `kind` of a layer."""
+    return gates.get(kind, OPEN)
+
+
+def is_closed(gate: SiteGate) -> bool:
+    """Return whether the branch runs on no row at all."""
+    return isinstance(gate, RowGate) and gate.rows.numel() == 0
+
+
+def either(first: SiteGate, second: SiteGate) -> SiteGate:
+    """Return the gate that is open where at least one of the two is: 1 - (1 - a)(1 - b)."""
+    if isinstance(first, ScaledGate) and isinstance(second, ScaledGate):
+        return ScaledGate(1 - (1 - first.values) * (1 - second.values))
+    if isinstance(first, RowGate) and isinstance(second, RowGate):
+        rows = torch.cat([first.rows, second.rows]).unique(sorted=True)
+        return OPEN if rows.numel() == first.num_rows else RowGate(rows, first.num_rows)
+    return OPEN  # an open gate beside any other
+
+
+def select_rows(tensor: Tensor, rows: Rows) -> Tensor:
+    """Return the given rows of `tensor` [B, ...]: itself where `rows` is None or it has a single row for all."""
+    return tensor if rows is None or tensor.shape[0] == 1 != int(rows.numel()) else tensor[rows]
+
+
+def branch_output(
+    branch: Branch, hidden: Float[Tensor, "batch time dim"], gate: SiteGate
+) -> Float[Tensor, "batch time dim"] | None:
+    """Return the gated output of `branch`, zeros in closed rows; None, with nothing executed, if all are closed."""
+    match gate:
+        case OpenGate():
+            return branch(hidden, None)
+        case ScaledGate(values):
+            return branch(hidden, None) * values[:, None, None]
+        case RowGate(rows) if rows.numel() == 0:
+            return None
+        case RowGate(rows):
+            update = branch(hidden[rows], rows)
+            return update.new_zeros(hidden.shape).index_copy(0, rows, update)
+
+
+def add_branch(
+    hidden: Float[Tensor, "batch time dim"], branch: Branch, gate: SiteGate
+) -> Float[Tensor, "batch time dim"]:
+    """Return `hidden` plus the gated output of `branch`; closed rows pass unchanged and are not computed."""
+    match gate:
+        case OpenGate():
+            return hidden + branch(hidden, None)
+        case ScaledGate(values):
+            return hidden + branch(hidden, None) * values[:, None, None]
+        case RowGate(rows) if rows.numel() == 0:
+            return hidden
+        case RowGate(rows):
+            return hidden.index_add(0, rows, branch(hidden[rows], rows).to(hidden.dtype))

@@ -1,0 +1,155 @@
+"""Plans: the decided gates of a call. `GatePlan` is hard and on the CPU, `GateSample` is differentiable.
+
+Shapes: B rows (utterances, or utterance-task pairs in training), S sites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from skipwise.errors import SkipwiseError
+from skipwise.gating.branch import OPEN, LayerGates, RowGate, ScaledGate, SiteGate
+from skipwise.gating.sites import STACKS, GateSite, Stack, columns_of
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GatePlan:
+    """Which sites run, for each row. Immutable; sites that it does not name are open."""
+
+    sites: tuple[GateSite, ...]
+    """The S sites of the columns."""
+    gates: Bool[Tensor, "batch sites"]
+    """True where a site is open; on the CPU."""
+
+    def __post_init__(self) -> None:
+        assert self.gates.dtype == torch.bool and self.gates.device.type == "cpu"
+        assert self.gates.ndim == 2 and self.gates.shape[1] == len(self.sites)
+
+    @classmethod
+    def all_open(cls, sites: Iterable[GateSite], num_rows: int = 1) -> GatePlan:
+        """Return the plan that runs everything: the base model."""
+        sites = tuple(sites)
+        return cls(sites, torch.ones(num_rows, len(sites), dtype=torch.bool))
+
+    @classmethod
+    def closing(cls, sites: Iterable[GateSite], closed: Iterable[GateSite | str], num_rows: int = 1) -> GatePlan:
+        """Return the plan over `sites` in which `closed` (sites or their names) are skipped in every row.
+
+        Raises:
+            SkipwiseError: if one of `closed` is not among `sites`.
+        """
+        plan = cls.all_open(sites, num_rows)
+        columns = columns_of(plan.sites)
+        for item in closed:
+            site = GateSite.parse(item) if isinstance(item, str) else item
+            if site not in columns:
+                raise SkipwiseError(f"the model has no site {site}. Its sites: {', '.join(map(str, plan.sites))}.")
+            plan.gates[:, columns[site]] = False
+        return plan
+
+    @classmethod
+    def stack_rows(cls, plans: Sequence[GatePlan]) -> GatePlan:
+        """Return one plan with the rows of several over the same sites."""
+        assert len({plan.sites for plan in plans}) == 1
+        return cls(plans[0].sites, torch.cat([plan.gates for plan in plans]))
+
+    @property
+    def num_rows(self) -> int:
+        return self.gates.shape[0]
+
+    def join(self, other: GatePlan) -> GatePlan:
+        """Return the plan over this plan's sites and then those of `other`, row by row."""
+        assert self.num_rows == other.num_rows and not set(self.sites) & set(other.sites)
+        return GatePlan(self.sites + other.sites, torch.cat([self.gates, other.gates], dim=1))
+
+    def of_stack(self, stack: Stack) -> GatePlan:
+        """Return the part of the plan that concerns one stack."""
+        keep = [column for column, site in enumerate(self.sites) if site.stack == stack]
+        return GatePlan(tuple(self.sites[column] for column in keep), self.gates[:, keep])
+
+    def row(self, index: int) -> GatePlan:
+        """Return the plan of one row."""
+        return GatePlan(self.sites, self.gates[index : index + 1])
+
+    def expand(self, num_rows: int) -> GatePlan:
+        """Return a one-row plan repeated for `num_rows` rows; a plan that has them already is returned as it is.
+
+        Raises:
+            SkipwiseError: if the plan has several rows, but not that many.
+        """
+        if self.num_rows == num_rows:
+            return self
+        if self.num_rows != 1:
+            raise SkipwiseError(f"a plan must have one row or one per utterance ({num_rows}); got {self.num_rows}.")
+        return GatePlan(self.sites, self.gates.expand(num_rows, -1).contiguous())
+
+    def key(self, row: int = 0) -> tuple[bool, ...]:
+        """Return a row's gates as a hashable value: equal for equal decisions."""
+        return tuple(self.gates[row].tolist())
+
+    def closed(self, row: int = 0) -> tuple[GateSite, ...]:
+        """Return the sites that are skipped in a row."""
+        return tuple(site for site, is_open in zip(self.sites, self.key(row), strict=True) if not is_open)
+
+    def sparsity(self, stack: Stack | None = None) -> float:
+        """Return the share of sites that are skipped, of one stack or of all: in [0, 1]; 0 where there is no site."""
+        gates = self.gates if stack is None else self.of_stack(stack).gates
+        return 1.0 - gates.float().mean().item() if gates.numel() else 0.0
+
+    def layer_gates(self, stack: Stack, num_layers: int, device: torch.device | str = "cpu") -> tuple[LayerGates, ...]:
+        """Return the gates of each layer of a stack, ready for its layers: made once a plan, not once a step."""
+        layers: list[dict[str, SiteGate]] = [{} for _ in range(num_layers)]
+        for column, site in enumerate(self.sites):
+            if site.stack == stack:
+                layers[site.layer][site.kind] = self._site_gate(column, device)
+        return tuple(layers)
+
+    def _site_gate(self, column: int, device: torch.device | str) -> SiteGate:
+        gates = self.gates[:, column]
+        return OPEN if bool(gates.all()) else RowGate(gates.nonzero()[:, 0].to(device), self.num_rows)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GateSample:
+    """Gates drawn for training: hard values forward, the gradient of soft ones backward."""
+
+    sites: tuple[GateSite, ...]
+    """The S sites of the columns."""
+    gates: Float[Tensor, "batch sites"]
+    """0 or 1 forward (straight-through), differentiable with respect to `logits`."""
+    logits: Float[Tensor, "batch sites 2"]
+    """What they were drawn from; the last axis is (closed, open)."""
+
+    def sparsity(self) -> Float[Tensor, ""]:
+        """Return 1 - mean(gates) over rows and sites: differentiable."""
+        return 1 - self.gates.float().mean()
+
+    def arg_max(self) -> GatePlan:
+        """Return the plan that inference would follow: the arg-max, without noise."""
+        return GatePlan(self.sites, open_where_likelier(self.logits))
+
+    def layer_gates(self, stack: Stack, num_layers: int, device: torch.device | str = "cpu") -> tuple[LayerGates, ...]:
+        """Return the multiplying gates of each layer of a stack, on `device`."""
+        layers: list[dict[str, SiteGate]] = [{} for _ in range(num_layers)]
+        for column, site in enumerate(self.sites):
+            if site.stack == stack:
+                layers[site.layer][site.kind] = ScaledGate(self.gates[:, column].to(device))
+        return tuple(layers)
+
+
+def open_where_likelier(logits: Float[Tensor, "batch sites 2"]) -> Bool[Tensor, "batch sites"]:
+    """Return the arg-max decision on the CPU; a tie stays open, so that nothing is skipped without a reason."""
+    return (logits[..., 1] >= logits[..., 0]).detach().cpu()
+
+
+def sparsity_by_stack(plan: GatePlan) -> dict[Stack, float]:
+    """Return the share of skipped sites of every stack that the plan has sites in."""
+    return {stack: plan.sparsity(stack) for stack in STACKS if any(site.stack == stack for site in plan.sites)}

@@ -1,0 +1,48 @@
+"""From logits to gates: the straight-through Gumbel-softmax and its temperature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from skipwise.errors import SkipwiseError
+
+
+def straight_through_gumbel(
+    logits: Float[Tensor, "*batch sites 2"], *, temperature: float, generator: torch.Generator
+) -> Float[Tensor, "*batch sites"]:
+    """Return gates drawn from `logits` (closed, open): 0 or 1 forward, the relaxed sample's gradient backward.
+
+    Source: Jang et al. 2017 (Gumbel-softmax, straight-through); Algorithm 1, Someki et al. 2025.
+    """
+    # drawn on the generator's device, so that a CPU generator gives the same run on every device
+    uniform = torch.rand(logits.shape, generator=generator, device=generator.device).to(logits.device)
+    tiny = torch.finfo(torch.float32).tiny
+    gumbel = -torch.log((-torch.log(uniform.clamp_min(tiny))).clamp_min(tiny))
+    soft = ((logits.float() + gumbel) / temperature).softmax(dim=-1)[..., 1]
+    hard = (soft > 0.5).float()
+    # in this order the value is exactly 0 or 1: hard - soft has no rounding error where soft > 0.5 or hard = 0
+    return soft + (hard - soft).detach()
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TemperatureSchedule:
+    """Temperature of the relaxation over a run: from `start` to `end`, in equal ratios."""
+
+    start: float = 1.0
+    """Temperature at the first step."""
+    end: float = 1.0
+    """Temperature at the last step."""
+
+    def __post_init__(self) -> None:
+        if self.start <= 0 or self.end <= 0:
+            raise SkipwiseError(f"temperatures must be above 0, got start {self.start} and end {self.end}.")
+
+    def at(self, progress: float) -> float:
+        """Return the temperature at `progress`, the share of the run that is done: in [0, 1]."""
+        return self.start * (self.end / self.start) ** min(max(progress, 0.0), 1.0)

@@ -1,0 +1,150 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from skipwise.errors import SkipwiseError
+from skipwise.gating import AdapterPlanner, Context, FixedPlanner, GateAdapter, GateConfig, GatePlan, MlpPredictorConfig
+
+DEU_ASR, FRA_ST = Context(language="deu", task="asr"), Context(language="fra", task="st_eng")
+
+
+def _adapter(base, **config) -> GateAdapter:
+    """An adapter whose decisions vary: the default initialisation opens everything."""
+    torch.manual_seed(0)
+    predictor = MlpPredictorConfig(open_bias=0.0, output_std=1.0)
+    return GateAdapter(GateConfig(predictor=predictor, **config), base, notes={"made": "in a test"}).eval()
+
+
+def test_a_fresh_adapter_opens_everything(base):
+    adapter = GateAdapter(GateConfig(scope="both"), base)
+    for stack in ("encoder", "decoder"):
+        assert adapter.plan(stack, [DEU_ASR], torch.randn(1, 8)).sparsity() == 0.0
+
+
+@pytest.mark.parametrize(("scope", "gated"), [("encoder", {"encoder"}), ("decoder", {"decoder"})])
+def test_only_the_stacks_in_scope_are_decided(base, scope, gated):
+    adapter = _adapter(base, scope=scope)
+    for stack in ("encoder", "decoder"):
+        plan = adapter.plan(stack, [DEU_ASR], torch.randn(1, 8))
+        assert bool(plan.sites) == (stack in gated)
+
+
+def test_the_decision_depends_on_every_part_of_the_context(base):
+    adapter, pooled = _adapter(base), torch.randn(1, 8)
+    plain = adapter.logits("decoder", [DEU_ASR], pooled)
+    for context, speech in (
+        (Context(language="fra", task="asr"), pooled),
+        (Context(language="deu", task="st_eng"), pooled),
+        (DEU_ASR, pooled + torch.randn(1, 8)),
+        (Context(task="asr"), pooled),
+    ):
+        assert not torch.allclose(adapter.logits("decoder", [context], speech), plain)
+
+
+def test_parts_left_out_of_the_config_do_not_matter(base):
+    adapter = _adapter(base, context=("task",))
+    first = adapter.logits("decoder", [DEU_ASR], torch.randn(1, 8))
+    other = adapter.logits("decoder", [Context(language="fra", task="asr")], torch.randn(1, 8))
+    assert torch.equal(first, other)
+
+
+def test_an_unknown_value_is_the_learned_unknown(base):
+    adapter, pooled = _adapter(base), torch.randn(1, 8)
+    assert torch.equal(
+        adapter.logits("decoder", [Context(language="xho", task="asr")], pooled),
+        adapter.logits("decoder", [Context(task="asr")], pooled),
+    )
+
+
+def test_context_dropout_hides_parts_and_reaches_the_unknown_values(base):
+    adapter = _adapter(base)
+    logits = adapter.logits(
+        "decoder", [DEU_ASR] * 64, torch.randn(64, 8), dropout=0.5, generator=torch.Generator().manual_seed(0)
+    )
+    logits.sum().backward()
+    predictor = adapter.predictors["decoder"]
+    assert predictor.unknown_speech.grad.abs().sum() > 0
+    assert predictor.language_embedding.weight.grad[0].abs().sum() > 0
+
+
+def test_rows_are_decided_independently(base):
+    adapter, pooled = _adapter(base), torch.randn(2, 8)
+    both = adapter.plan("decoder", [DEU_ASR, FRA_ST], pooled)
+    for row, context in enumerate((DEU_ASR, FRA_ST)):
+        assert adapter.plan("decoder", [context], pooled[row : row + 1]).key() == both.key(row)
+
+
+def test_saved_and_loaded_it_decides_the_same(base, tmp_path):
+    adapter = _adapter(base, scope="both", sparsity=0.3, context=("task", "speech"))
+    adapter.save_pretrained(tmp_path / "gates")
+    loaded = GateAdapter.from_pretrained(tmp_path / "gates")
+    assert (loaded.config, loaded.base, loaded.notes) == (adapter.config, adapter.base, adapter.notes)
+    for stack in ("encoder", "decoder"):
+        pooled = torch.randn(2, 8)
+        assert torch.equal(
+            loaded.logits(stack, [DEU_ASR, FRA_ST], pooled), adapter.logits(stack, [DEU_ASR, FRA_ST], pooled)
+        )
+
+
+def test_planners_answer_for_both_stacks(base):
+    adapter, pooled = _adapter(base), torch.randn(1, 8)
+    planner = AdapterPlanner(adapter)
+    assert planner.encoder([DEU_ASR], pooled).sites == ()
+    assert planner.decoder([DEU_ASR], pooled).key() == adapter.plan("decoder", [DEU_ASR], pooled).key()
+    fixed = FixedPlanner(GatePlan.closing(base.sites, ["encoder.0.cgmlp", "decoder.1.ffn"]))
+    assert [str(site) for site in fixed.encoder([DEU_ASR], pooled).closed()] == ["encoder.0.cgmlp"]
+    assert [str(site) for site in fixed.decoder([DEU_ASR], pooled).closed()] == ["decoder.1.ffn"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"sparsity": 1.0}, r"sparsity must be in \[0, 1\), got 1.0"),
+        ({"scope": "all"}, r"scope must be one of encoder, decoder, both; got 'all'"),
+        ({"context": ("mood",)}, r"language, task, speech; got mood"),
+    ],
+)
+def test_a_wrong_config_says_what_is_allowed(wrong, message, unchecked):
+    with pytest.raises(SkipwiseError, match=message):
+        GateConfig(**wrong)
+
+
+def test_a_folder_without_an_adapter_is_named(tmp_path):
+    with pytest.raises(SkipwiseError, match=r"gate_config.json is missing"):
+        GateAdapter.from_pretrained(tmp_path)
+    with pytest.raises(SkipwiseError, match=r"not a folder"):
+        GateAdapter.from_pretrained(tmp_path / "nowhere")
+
+
+def test_damaged_files_are_named(base, tmp_path):
+    folder = tmp_path / "gates"
+    _adapter(base).save_pretrained(folder)
+    weights = (folder / "gate_model.safetensors").read_bytes()
+    (folder / "gate_model.safetensors").write_bytes(weights[:100])
+    with pytest.raises(SkipwiseError, match=r"cannot read .*gate_model.safetensors"):
+        GateAdapter.from_pretrained(folder)
+    (folder / "gate_config.json").write_text("{")
+    with pytest.raises(SkipwiseError, match=r"gate_config.json is not a gate adapter's config"):
+        GateAdapter.from_pretrained(folder)
+
+
+def test_an_unknown_predictor_names_the_known_ones(base, tmp_path):
+    folder = tmp_path / "gates"
+    _adapter(base).save_pretrained(folder)
+    record = json.loads((folder / "gate_config.json").read_text())
+    record["config"]["predictor"]["kind"] = "CrystalBallConfig"
+    (folder / "gate_config.json").write_text(json.dumps(record))
+    with pytest.raises(SkipwiseError, match=r"'CrystalBallConfig'. Known: .*MlpPredictorConfig"):
+        GateAdapter.from_pretrained(folder)
+
+
+def test_missing_and_unknown_weights_are_named(base, tmp_path):
+    folder = tmp_path / "gates"
+    _adapter(base, scope="decoder").save_pretrained(folder)
+    other = GateAdapter(GateConfig(scope="both"), dataclasses.replace(base))
+    other.save_pretrained(tmp_path / "other")
+    (tmp_path / "other" / "gate_model.safetensors").replace(folder / "gate_model.safetensors")
+    with pytest.raises(SkipwiseError, match=r"missing or unknown keys: predictors.encoder"):
+        GateAdapter.from_pretrained(folder)
