@@ -1,0 +1,84 @@
+"""The whole of OWSM in plain torch: what inference needs, without transformers.
+
+Shapes: B rows, F feature frames, M mel bins, T frames, L positions, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from skipwise.features import SpeechStates, extract_features
+from skipwise.gating import GateAdapter, GatePlan, GateSample, Planner
+from skipwise.gating.branch import LayerGates
+from skipwise.models.owsm.architecture import OwsmArchitecture
+from skipwise.models.owsm.decoder import OwsmDecoder, SourceStates
+from skipwise.models.owsm.encoder import OwsmEncoder
+
+
+@final
+class OwsmNetwork(nn.Module):
+    """Feature normalisation, encoder, CTC head and decoder. Plans come in as arguments."""
+
+    feature_mean: Tensor
+    feature_std: Tensor
+    gate_adapter: GateAdapter | None
+    """The gates that `attach` put on."""
+    forced_planner: Planner | None
+    """What a `gated` block follows instead."""
+
+    def __init__(self, config: OwsmArchitecture) -> None:
+        super().__init__()
+        config.check()
+        self.config = config
+        self.register_module("gate_adapter", None)
+        self.forced_planner = None
+        self.register_buffer("feature_mean", torch.zeros(config.num_mel_bins))
+        self.register_buffer("feature_std", torch.ones(config.num_mel_bins))
+        self.encoder = OwsmEncoder(config)
+        self.decoder = OwsmDecoder(config)
+        self.ctc_head = nn.Linear(config.hidden_size, config.vocab_size)
+
+    def extract(self, waveforms: Sequence[Float[Tensor, " _samples"]]) -> SpeechStates:
+        """Return the log-mel features of mono 16 kHz waveforms, not yet normalised."""
+        return extract_features(
+            waveforms,
+            num_mel_bins=self.config.num_mel_bins,
+            window_s=self.config.window_s,
+            min_frames=2 * self.config.subsampling_factor,
+        )
+
+    def embed(self, features: SpeechStates) -> SpeechStates:
+        """Return the normalised and subsampled features: what the encoder's plan is decided from."""
+        normalised = (features.states - self.feature_mean) / self.feature_std
+        cast = normalised.to(self.ctc_head.weight.dtype)  # features stay fp32 where the weights are loaded as fp16
+        return self.encoder.embed(SpeechStates(cast, features.num_frames, features.num_real_frames))
+
+    def encode(self, embedded: SpeechStates, gates: GatePlan | GateSample | None = None) -> SpeechStates:
+        """Return the encoder's states for the output of `embed`; sites that `gates` does not name are open."""
+        if gates is None:
+            return self.encoder(embedded)
+        layer_gates = gates.layer_gates("encoder", len(self.encoder.layers), self.feature_mean.device)
+        return self.encoder(embedded, layer_gates)
+
+    def decode(
+        self,
+        tokens: Int[Tensor, "batch length"],
+        encoded: SpeechStates,
+        gates: GatePlan | GateSample | None = None,
+    ) -> Float[Tensor, "batch length vocab"]:
+        """Return the logits after each position of whole prefixes: teacher forcing."""
+        layer_gates = None if gates is None else self.decoder_gates(gates)
+        return self.decoder(tokens, SourceStates(encoded), layer_gates)
+
+    def decoder_gates(self, gates: GatePlan | GateSample) -> tuple[LayerGates, ...]:
+        """Return the gates of each decoder layer: made once an utterance, for all its steps."""
+        return gates.layer_gates("decoder", len(self.decoder.layers), self.feature_mean.device)
+
+    def ctc_logits(self, encoded: SpeechStates) -> Float[Tensor, "batch time vocab"]:
+        """Return the CTC head's logits; index 0 is the blank."""
+        return self.ctc_head(encoded.states)
