@@ -1,0 +1,63 @@
+"""Speech foundation models that skip, for each input, the modules this input does not need.
+
+Nothing heavy is imported before its first use: `import skipwise` is free, `skipwise.Transcriber` loads torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skipwise.audio import load_audio
+    from skipwise.decoding.result import Transcript
+    from skipwise.errors import SkipwiseError, SkipwiseWarning
+    from skipwise.gating import Context, GateAdapter, GateConfig, GatePlan, GateSite, Planner
+    from skipwise.models import attach, detach, gated
+    from skipwise.pipeline import Transcriber
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {
+    "Context": "skipwise.gating",
+    "GateAdapter": "skipwise.gating",
+    "GateConfig": "skipwise.gating",
+    "GatePlan": "skipwise.gating",
+    "GateSite": "skipwise.gating",
+    "Planner": "skipwise.gating",
+    "SkipwiseError": "skipwise.errors",
+    "SkipwiseWarning": "skipwise.errors",
+    "Transcriber": "skipwise.pipeline",
+    "Transcript": "skipwise.decoding.result",
+    "attach": "skipwise.models",
+    "detach": "skipwise.models",
+    "gated": "skipwise.models",
+    "load_audio": "skipwise.audio",
+}
+
+__all__ = [
+    "Context",
+    "GateAdapter",
+    "GateConfig",
+    "GatePlan",
+    "GateSite",
+    "Planner",
+    "SkipwiseError",
+    "SkipwiseWarning",
+    "Transcriber",
+    "Transcript",
+    "attach",
+    "detach",
+    "gated",
+    "load_audio",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_MODULE_OF))

@@ -1,0 +1,199 @@
+"""Greedy search against plain recomputation; tolerances are fp32 noise: other batch sizes use other kernels."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from tests.tiny import tiny_network, tone
+from torch import Tensor
+
+from skipwise.decoding.greedy import Hypothesis, greedy_search
+from skipwise.decoding.options import DecodeOptions
+from skipwise.errors import SkipwiseError
+from skipwise.features import SpeechStates
+from skipwise.gating import GatePlan
+from skipwise.models.owsm.decoder import SourceStates
+from skipwise.models.owsm.network import OwsmNetwork
+
+NOISE = 2e-4
+CONTEXTS = (("deu", "asr"), ("eng", "st_eng"), ("fra", "asr"), ("deu", "st_eng"))
+DURATIONS_S = (1.4, 0.9, 2.0, 1.6)
+
+
+@pytest.fixture(scope="module")
+def network() -> OwsmNetwork:
+    return tiny_network()
+
+
+@torch.no_grad()
+def encoded_by(network: OwsmNetwork) -> SpeechStates:
+    waveforms = [torch.tensor(tone(duration_s, seed=i)) for i, duration_s in enumerate(DURATIONS_S)]
+    return network.encode(network.embed(network.extract(waveforms)))
+
+
+def prompts_of(network: OwsmNetwork) -> Tensor:
+    return torch.tensor([network.config.prompt(language, task) for language, task in CONTEXTS])
+
+
+def mixed_plan(network: OwsmNetwork) -> GatePlan:
+    """A plan a row, all different; in one site only the first row is open, another is closed everywhere."""
+    sites = tuple(site for site in network.config.gate_sites() if site.stack == "decoder")
+    gates = torch.tensor([[1, 0, 1, 1, 1, 1], [0, 0, 1, 0, 1, 1], [1, 0, 1, 1, 0, 1], [0, 0, 0, 0, 1, 1]]).bool()
+    return GatePlan(sites, gates)
+
+
+def one_row(states: SpeechStates, row: int) -> SpeechStates:
+    """The row alone, without the padding of its batch."""
+    chosen = states.select(torch.tensor([row]))
+    length = int(chosen.num_frames)
+    return SpeechStates(chosen.states[:, :length], chosen.num_frames, chosen.num_real_frames)
+
+
+@torch.no_grad()
+def recomputed(
+    network: OwsmNetwork, encoded: SpeechStates, prompt: Tensor, *, limit: int, gates: GatePlan | None
+) -> Hypothesis:
+    """One row by recomputing the whole prefix for each token: ESPnet's definition, without a cache."""
+    config, prefix, score = network.config, prompt[None], 0.0
+    for _ in range(limit):
+        log_probs = network.decode(prefix, encoded, gates)[0, -1].log_softmax(dim=-1)
+        allowed = log_probs.clone()
+        if config.no_timestamps_token_id in prompt.tolist():
+            allowed[config.first_timestamp_token_id : config.last_timestamp_token_id + 1] = -math.inf
+        token = int(allowed.argmax())
+        score += float(log_probs[token])
+        if token == config.eos_token_id:
+            return Hypothesis(tokens=tuple(prefix[0, len(prompt) :].tolist()), score=score, finished=True)
+        prefix = torch.cat([prefix, torch.tensor([[token]])], dim=1)
+    return Hypothesis(tokens=tuple(prefix[0, len(prompt) :].tolist()), score=score, finished=False)
+
+
+def assert_same(found: Hypothesis, expected: Hypothesis) -> None:
+    assert found.tokens == expected.tokens
+    assert found.finished == expected.finished
+    assert found.score == pytest.approx(expected.score, abs=NOISE * (1 + len(expected.tokens)))
+
+
+@pytest.mark.parametrize("planned", [False, True])
+@pytest.mark.parametrize("window_s", [None, 30.0])
+def test_cached_search_of_a_batch_finds_what_recomputing_each_row_alone_finds(
+    planned: bool, window_s: float | None
+) -> None:
+    network = tiny_network(window_s=window_s)
+    encoded, prompts = encoded_by(network), prompts_of(network)
+    plan = mixed_plan(network) if planned else None
+    options = DecodeOptions(max_length_ratio=0.4 if window_s is None else -12)
+    found = greedy_search(network, encoded, prompts, options=options, gates=plan)
+    for row, hypothesis in enumerate(found):
+        alone = one_row(encoded, row)
+        gates = None if plan is None else plan.row(row)
+        limit = options.max_tokens(alone.states.shape[1])
+        assert_same(hypothesis, recomputed(network, alone, prompts[row], limit=limit, gates=gates))
+    assert len({hypothesis.tokens for hypothesis in found}) >= 3, "else the rows prove nothing"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("planned", [False, True])
+def test_incremental_logits_are_the_full_ones(network: OwsmNetwork, planned: bool) -> None:
+    encoded, prompts = encoded_by(network), prompts_of(network)
+    tokens = torch.cat([prompts, torch.randint(1500, 1580, (4, 40), generator=torch.Generator().manual_seed(1))], dim=1)
+    gates = network.decoder_gates(mixed_plan(network)) if planned else None
+    source, cache = SourceStates(encoded), network.decoder.start_cache()
+    pieces = [tokens[:, :4], *tokens[:, 4:].split(1, dim=1)]
+    incremental = torch.cat([network.decoder(piece, source, gates, cache) for piece in pieces], dim=1)
+    full = network.decoder(tokens, source, gates)
+    torch.testing.assert_close(incremental, full, rtol=0, atol=NOISE)
+    if planned:
+        assert (full - network.decoder(tokens, source)).abs().max() > 1.0
+
+
+def test_a_plan_changes_the_search_and_the_open_plan_does_not(network: OwsmNetwork) -> None:
+    encoded, prompts, options = encoded_by(network), prompts_of(network), DecodeOptions()
+    dense = greedy_search(network, encoded, prompts, options=options)
+    opened = GatePlan.all_open(network.config.gate_sites())
+    assert greedy_search(network, encoded, prompts, options=options, gates=opened) == dense
+    assert greedy_search(network, encoded, prompts, options=options, gates=mixed_plan(network)) != dense
+
+
+def test_a_plan_of_one_row_serves_every_row_and_one_of_two_is_refused(network: OwsmNetwork) -> None:
+    encoded, prompts, options = encoded_by(network), prompts_of(network), DecodeOptions()
+    row = mixed_plan(network).row(1)
+    shared = greedy_search(network, encoded, prompts, options=options, gates=row)
+    assert shared == greedy_search(network, encoded, prompts, options=options, gates=row.expand(4))
+    with pytest.raises(SkipwiseError, match=r"one row or one per utterance \(4\); got 2"):
+        greedy_search(network, encoded, prompts, options=options, gates=row.expand(2))
+
+
+def test_a_branch_that_is_closed_for_all_rows_is_never_run(network: OwsmNetwork) -> None:
+    calls = dict.fromkeys(("self_attn", "src_attn", "ffn"), 0)
+
+    def count(kind: str) -> None:
+        calls[kind] += 1
+
+    layer = network.decoder.layers[0]
+    hooks = [getattr(layer, k).register_forward_hook(lambda *_, kind=k: count(kind)) for k in calls]
+    options = DecodeOptions(max_length_ratio=-7)
+    plan = mixed_plan(network)
+    found = greedy_search(network, encoded_by(network), prompts_of(network), options=options, gates=plan)
+    for hook in hooks:
+        hook.remove()
+    assert max(len(hypothesis.tokens) for hypothesis in found) == 7
+    assert calls == {"self_attn": 7, "src_attn": 0, "ffn": 7}
+
+
+@pytest.mark.parametrize(
+    ("ratio", "num_frames", "expected"),
+    [(0.4, 100, 40), (0.4, 99, 39), (0.4, 2, 1), (0.001, 10, 1), (1.5, 10, 15), (0, 37, 37), (-1, 50, 1), (-5, 50, 5)],
+)
+def test_the_most_tokens_follow_espnets_maxlenratio(ratio: float, num_frames: int, expected: int) -> None:
+    assert DecodeOptions(max_length_ratio=ratio).max_tokens(num_frames) == expected
+
+
+@pytest.mark.parametrize("ratio", [-0.5, -2.5, math.nan, math.inf])
+def test_a_length_ratio_that_means_nothing_is_refused(ratio: float) -> None:
+    with pytest.raises(SkipwiseError, match="max_length_ratio must be tokens per encoder frame"):
+        DecodeOptions(max_length_ratio=ratio)
+
+
+def test_each_row_has_the_length_limit_of_its_own_frames(network: OwsmNetwork) -> None:
+    encoded, prompts = encoded_by(network), prompts_of(network)
+    for options in (DecodeOptions(), DecodeOptions(max_length_ratio=0), DecodeOptions(max_length_ratio=-3)):
+        found = greedy_search(network, encoded, prompts, options=options)
+        assert not any(hypothesis.finished for hypothesis in found)
+        limits = [options.max_tokens(frames) for frames in encoded.num_frames.tolist()]
+        assert [len(hypothesis.tokens) for hypothesis in found] == limits
+
+
+def test_a_row_ends_at_eos_and_the_others_go_on_as_before() -> None:
+    network = tiny_network()
+    encoded, prompts, options = encoded_by(network), prompts_of(network), DecodeOptions()
+    free = greedy_search(network, encoded, prompts, options=options)
+    # the token that some rows say early and others late plays <eos>
+    network.config.eos_token_id = eos = free[1].tokens[4]
+    ended = greedy_search(network, encoded, prompts, options=options)
+    for row, (before, after) in enumerate(zip(free, ended, strict=True)):
+        cut = before.tokens.index(eos) if eos in before.tokens else len(before.tokens)
+        assert after.tokens == before.tokens[:cut]
+        assert after.finished == (eos in before.tokens)
+        limit = options.max_tokens(int(encoded.num_frames[row]))
+        assert_same(after, recomputed(network, one_row(encoded, row), prompts[row], limit=limit, gates=None))
+    assert len({len(hypothesis.tokens) for hypothesis in ended}) > 2
+
+
+def test_timestamps_are_suppressed_where_the_prompt_says_so_and_only_there() -> None:
+    network = tiny_network()
+    config = network.config
+    with torch.no_grad():
+        network.decoder.lm_head.bias[config.first_timestamp_token_id : config.last_timestamp_token_id + 1] += 9.0
+    encoded, prompts = encoded_by(network), prompts_of(network)[:, :4]
+    prompts[2:, 3] = 1550  # two rows without <notimestamps>
+    found = greedy_search(network, encoded, prompts, options=DecodeOptions())
+    times = range(config.first_timestamp_token_id, config.last_timestamp_token_id + 1)
+    assert [any(token in times for token in hypothesis.tokens) for hypothesis in found] == [False, False, True, True]
+    for row, hypothesis in enumerate(found):  # and the scores are those of the whole vocabulary
+        alone = one_row(encoded, row)
+        limit = DecodeOptions().max_tokens(alone.states.shape[1])
+        assert_same(hypothesis, recomputed(network, alone, prompts[row], limit=limit, gates=None))
+    assert found[0].score / len(found[0].tokens) < -9.0
