@@ -1,0 +1,85 @@
+"""What a corpus is made from: equal settings and versions make equal bytes."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from skipwise.data.languages import to_iso639_1, to_iso639_3
+from skipwise.errors import SkipwiseError
+
+SPEAKING = ("deu", "fra", "ita")
+"""Languages that have voices and source texts here."""
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSettings:
+    """What to make. `resolved()` fills in what is None."""
+
+    hours: float
+    """Hours of training speech, over all languages together."""
+    seed: int = 1
+    """Everything random follows from it."""
+    languages: tuple[str, ...] = SPEAKING
+    """Source languages, ISO 639-1 or 639-3; English is always the target."""
+    dev_hours: float | None = None
+    """Hours of development speech; None: 4 % of `hours`, at least 8 minutes (less for a corpus below one hour)."""
+    test_hours: float | None = None
+    """Hours of test speech; None: 10 % of `hours`, at least 20 minutes (less for a corpus below one hour)."""
+    train_speakers: int = 60
+    """Training speakers per language."""
+    dev_speakers: int = 8
+    """Development speakers per language."""
+    test_speakers: int = 12
+    """Test speakers per language."""
+    snr_min_db: float = 8.0
+    """Lowest signal-to-noise ratio of a speech."""
+    snr_max_db: float = 35.0
+    """Highest signal-to-noise ratio of a speech."""
+
+    def __post_init__(self) -> None:
+        for field, low, high in (("hours", 0.001, 2000.0), ("dev_hours", 0.001, 200.0), ("test_hours", 0.001, 200.0)):
+            value = getattr(self, field)
+            if value is not None and not low <= value <= high:
+                raise SkipwiseError(f"{field} must be between {low:g} and {high:g}, got {value:g}.")
+        for split in SPLITS:
+            if not 1 <= getattr(self, f"{split}_speakers") <= 999:
+                raise SkipwiseError(
+                    f"{split}_speakers must be between 1 and 999, got {getattr(self, f'{split}_speakers')}."
+                )
+        if not -10 <= self.snr_min_db <= self.snr_max_db <= 100:
+            raise SkipwiseError(
+                f"the signal-to-noise ratio must satisfy -10 <= snr_min_db <= snr_max_db <= 100, "
+                f"got {self.snr_min_db:g} and {self.snr_max_db:g}."
+            )
+        if self.seed < 0:
+            raise SkipwiseError(f"seed must be 0 or more, got {self.seed}.")
+        codes = tuple(to_iso639_3(code) for code in self.languages)
+        if not codes or len(set(codes)) != len(codes) or not set(codes) <= set(SPEAKING):
+            allowed = ", ".join(to_iso639_1(code) for code in SPEAKING)
+            raise SkipwiseError(
+                f"languages must be different ones of {allowed}, got {', '.join(self.languages) or 'none'}."
+            )
+        object.__setattr__(self, "languages", codes)
+
+    def resolved(self) -> "CorpusSettings":
+        """These settings with the hours of each split filled in."""
+        scale = min(1.0, self.hours)
+        dev = max(0.04 * self.hours, scale * 8 / 60)
+        test = max(0.10 * self.hours, scale * 20 / 60)
+        return replace(
+            self,
+            dev_hours=self.dev_hours if self.dev_hours is not None else round(dev, 6),
+            test_hours=self.test_hours if self.test_hours is not None else round(test, 6),
+        )
+
+    def split_hours(self, split: str) -> float:
+        """Hours of one split, over all languages together."""
+        resolved = self.resolved()
+        hours = {"train": resolved.hours, "dev": resolved.dev_hours, "test": resolved.test_hours}[split]
+        assert hours is not None
+        return hours
+
+    def as_dict(self) -> dict[str, Any]:
+        """The resolved settings as JSON data."""
+        return {**asdict(self.resolved()), "languages": list(self.languages)}

@@ -1,0 +1,58 @@
+"""Speakers: an espeak-ng voice with a pitch, a rate and a loudness of its own; no voice is in two splits."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+DIALECTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"deu": ("de",), "fra": ("fr", "fr-be", "fr-ch"), "ita": ("it",)}
+)
+
+# Left out: whisper, croak, robots and other extremes; very soft ones (Hugo, ian, klatt); those that clip (iven, Jacky,
+# antonio, ed).
+VARIANTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "train": tuple(
+            "Alex Andrea Andy Annie Diogo Lee Mario Michael Nguyen Reed adam belinda boris david edward f1 f2 f4 linda "
+            "m1 m2 m3 m4 m6 m7 max michel norbert quincy robert shelby travis".split()
+        ),
+        "dev": ("m5", "f5", "caleb", "aunty"),
+        "test": ("m8", "f3", "Mike", "gustave", "pablo", "Alicia"),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speaker:
+    """One speaker of the corpus."""
+
+    name: str
+    """Unique in the corpus, e.g. "de_train_007"."""
+    voice: str
+    """espeak-ng's name: dialect "+" variant."""
+    rate_wpm: int
+    """Speaking rate in espeak-ng's words per minute."""
+    pitch: int
+    """Base pitch, 0 to 99."""
+    pitch_range: int
+    """Liveliness, 0 to 100."""
+    loudness_db: float
+    """Level against the corpus' mean."""
+
+
+def draw_speakers(language: str, split: str, count: int, rng: random.Random) -> tuple[Speaker, ...]:
+    """`count` speakers of one split; the variants of the split take turns, so that all are used."""
+    variants = list(VARIANTS[split])
+    rng.shuffle(variants)
+    return tuple(
+        Speaker(
+            name=f"{DIALECTS[language][0]}_{split}_{index:03d}",
+            voice=f"{rng.choice(DIALECTS[language])}+{variants[index % len(variants)]}",
+            rate_wpm=rng.randint(150, 210),
+            pitch=rng.randint(25, 75),
+            pitch_range=rng.randint(30, 70),
+            loudness_db=round(rng.uniform(-5.0, 3.0), 2),
+        )
+        for index in range(count)
+    )

@@ -1,0 +1,1 @@
+"""What to train and test on: utterances, manifests, Europarl-ST, batches."""

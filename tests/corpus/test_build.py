@@ -1,0 +1,129 @@
+import json
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from skipwise.cli.corpus import corpus_app
+from skipwise.corpus import CorpusSettings, build_corpus
+from skipwise.data.manifest import read_data
+from skipwise.errors import SkipwiseError
+
+pytest.importorskip("espeakng_loader")
+
+SETTINGS = CorpusSettings(hours=0.02, dev_hours=0.005, test_hours=0.005, train_speakers=2, languages=("de", "fr"))
+
+
+def _files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    build_corpus(folder, SETTINGS)
+    return folder
+
+
+def test_the_number_of_jobs_does_not_change_a_byte(corpus, tmp_path):
+    build_corpus(tmp_path / "two", SETTINGS, jobs=2)
+    assert _files(tmp_path / "two") == _files(corpus)
+
+
+def test_the_reader_finds_what_the_lists_say(corpus):
+    described = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
+    for split in ("train", "dev", "test"):
+        utterances = read_data(corpus, split)
+        assert len(utterances) == sum(counts["segments"] for counts in described["splits"][split].values())
+        assert {utterance.language for utterance in utterances} == {"deu", "fra"}
+        assert all(utterance.transcript and utterance.translations["eng"] for utterance in utterances)
+        assert all(1.0 < utterance.duration_s < 20.0 for utterance in utterances)
+
+
+def test_the_sidecars_go_with_the_segments(corpus):
+    rows = [json.loads(line) for line in (corpus / "segments.de.jsonl").read_text(encoding="utf-8").splitlines()]
+    utterances = [
+        utterance for split in ("test", "dev", "train") for utterance in read_data(corpus, split, languages=["de"])
+    ]
+    assert [(row["start_s"], row["end_s"], row["speaker"]) for row in rows] == [
+        (utterance.start_s, utterance.end_s, utterance.speaker) for utterance in utterances
+    ]
+    speakers = [json.loads(line) for line in (corpus / "speakers.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {row["speaker"] for row in rows} <= {speaker["name"] for speaker in speakers}
+
+
+def test_the_lists_have_the_layout_of_europarl_st(corpus):
+    folder = corpus / "v1.1" / "fr" / "en" / "train"
+    lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in folder.iterdir()}
+    assert set(lines) == {
+        *("segments.lst", "segments.fr", "segments.en", "speeches.lst", "speeches.fr", "speeches.en"),
+        *("speakers.lst", "url.lst"),
+    }
+    assert len({lines[name] for name in lines if name.startswith("segments")}) == 1
+    assert len({lines[name] for name in lines if not name.startswith("segments")}) == 1
+
+
+def test_a_finished_corpus_is_left_alone(corpus):
+    calls = []
+    summary = build_corpus(corpus, SETTINGS, progress=lambda done, total: calls.append(done))
+    assert calls == []
+    assert summary["splits"]["train"]["de"]["speakers"] >= 1
+
+
+def test_a_stopped_build_goes_on_where_it_was(corpus, tmp_path):
+    def stop(done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_corpus(tmp_path, SETTINGS, progress=stop)
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("v1.1/*/audios/*.m4a")}
+    assert len(finished) >= 2 and not (tmp_path / "corpus.json").exists()
+
+    calls = []
+    build_corpus(tmp_path, SETTINGS, progress=lambda done, total: calls.append(done))
+    assert calls[0] >= 2
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert _files(tmp_path) == _files(corpus)
+
+
+def test_a_folder_with_other_settings_is_refused(corpus, tmp_path):
+    with pytest.raises(SkipwiseError, match=r"other settings: seed is 1 there, 2 now"):
+        build_corpus(corpus, replace(SETTINGS, seed=2))
+
+
+def test_a_stopped_build_with_other_settings_is_refused(tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_corpus(tmp_path, SETTINGS, progress=stop)
+    with pytest.raises(SkipwiseError, match=r"other settings: hours is 0\.02 there, 0\.03 now"):
+        build_corpus(tmp_path, replace(SETTINGS, hours=0.03))
+
+
+def test_a_folder_with_somebody_elses_corpus_is_refused(tmp_path):
+    (tmp_path / "v1.1").mkdir()
+    with pytest.raises(SkipwiseError, match=r"already holds a v1\.1"):
+        build_corpus(tmp_path, SETTINGS)
+
+
+def test_jobs_must_be_positive(tmp_path):
+    with pytest.raises(SkipwiseError, match="jobs must be 1 or more, got 0"):
+        build_corpus(tmp_path, SETTINGS, jobs=0)
+
+
+def test_the_command_builds_a_corpus(tmp_path):
+    hours = ["--hours", "0.005", "--dev-hours", "0.002", "--test-hours", "0.002"]
+    result = CliRunner().invoke(
+        corpus_app, ["build", str(tmp_path / "out"), *hours, "--seed", "3", "--languages", "it"]
+    )
+    assert result.exit_code == 0, result.output
+    assert "train it: 0.0" in result.output and "is complete" in result.output
+    assert read_data(tmp_path / "out", "test")[0].language == "ita"
+
+
+def test_the_command_tells_a_mistake(tmp_path):
+    result = CliRunner().invoke(corpus_app, ["build", str(tmp_path / "out"), "--hours", "1", "--languages", "es"])
+    assert isinstance(result.exception, SkipwiseError)
+    assert "languages must be different ones of de, fr, it" in str(result.exception)

@@ -1,0 +1,109 @@
+import io
+import sys
+
+import numpy as np
+import pytest
+
+from skipwise.corpus import speech as espeak
+from skipwise.corpus.noise import KINDS, add_noise
+from skipwise.corpus.recording import FILE_RATE, encode_m4a, record
+from skipwise.corpus.script import write_script
+from skipwise.corpus.settings import CorpusSettings
+from skipwise.corpus.voices import VARIANTS, Speaker
+from skipwise.errors import SkipwiseError
+
+pytest.importorskip("espeakng_loader")
+
+SPEAKER = Speaker(name="s", voice="de+m3", rate_wpm=180, pitch=50, pitch_range=50, loudness_db=0.0)
+
+
+def test_what_was_said_before_does_not_change_what_is_said():
+    first = espeak.say(["Guten Tag."], SPEAKER)[0]
+    espeak.say(["Etwas ganz anderes, und viel länger."], SPEAKER)
+    again = espeak.say(["Guten Tag."], SPEAKER)[0]
+    np.testing.assert_array_equal(first, again)
+    assert len(first) > espeak.SAMPLE_RATE // 3
+
+
+def test_another_voice_says_it_otherwise():
+    first, other = (espeak.say(["Guten Tag."], speaker)[0] for speaker in (SPEAKER, _with_voice("de+f4")))
+    assert len(first) != len(other) or not np.array_equal(first, other)
+
+
+def _with_voice(voice):
+    return Speaker(name="s", voice=voice, rate_wpm=180, pitch=50, pitch_range=50, loudness_db=0.0)
+
+
+def test_an_unknown_voice_is_an_error_and_not_the_last_voice():
+    with pytest.raises(SkipwiseError, match=r"failed on voice 'xx\+m3' \(status"):
+        espeak.say(["Guten Tag."], _with_voice("xx+m3"))
+    with pytest.raises(SkipwiseError, match="no voice variant 'nobody'"):
+        espeak.check_voice("de+nobody")
+    with pytest.raises(SkipwiseError, match="no voice 'xx'"):
+        espeak.check_voice("xx+m3")
+
+
+@pytest.mark.parametrize("variant", [variant for variants in VARIANTS.values() for variant in variants])
+def test_all_voices_are_installed(variant):
+    espeak.check_voice(f"de+{variant}")
+
+
+def test_without_espeak_the_message_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    espeak._library.cache_clear()
+    try:
+        with pytest.raises(SkipwiseError, match=r'pip install "skipwise\[corpus\]"'):
+            espeak.say(["Guten Tag."], SPEAKER)
+    finally:
+        espeak._library.cache_clear()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_is_as_loud_as_asked(kind):
+    rng = np.random.default_rng(0)
+    speech = (rng.standard_normal(60000) * 0.1).astype(np.float32)
+    noisy = add_noise(speech, kind, 20.0, rng, sample_rate=22050, speech_level=0.1)
+    noise_level = float(np.sqrt(np.mean((noisy - speech) ** 2)))
+    # Float32 sums: the ratio is exact to a few parts in a million.
+    assert noise_level == pytest.approx(0.01, rel=1e-3)
+
+
+def test_kinds_of_noise_differ_in_colour():
+    silence = np.zeros(60000, dtype=np.float32)
+    centroids = {}
+    for kind in ("white", "pink", "hum"):
+        noise = add_noise(silence, kind, 0.0, np.random.default_rng(0), sample_rate=22050, speech_level=1.0)
+        power = np.abs(np.fft.rfft(noise)) ** 2
+        centroids[kind] = float((power * np.arange(len(power))).sum() / power.sum())
+    assert centroids["white"] > 2 * centroids["pink"] > 2 * centroids["hum"]
+
+
+def test_a_recording_repeats_byte_by_byte_and_its_segments_hold_the_speech():
+    import av
+
+    speech = next(
+        s for s in write_script(CorpusSettings(hours=0.01, snr_min_db=60, snr_max_db=60)) if s.language == "ita"
+    )
+    first, again = record(speech), record(speech)
+    assert first == again
+    assert len(first.segments_s) == len(speech.segments)
+    with av.open(io.BytesIO(first.m4a), "r") as container:
+        assert container.streams.audio[0].rate == FILE_RATE
+        assert "creation_time" not in container.metadata
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    # AAC puts up to two frames of 1,024 samples around the signal.
+    assert abs(len(samples) / FILE_RATE - first.duration_s) < 0.06
+    inside = np.zeros(len(samples), dtype=bool)
+    for start, end in first.segments_s:
+        inside[int(start * FILE_RATE) : int(end * FILE_RATE)] = True
+    assert np.abs(samples[inside]).max() > 20 * np.abs(samples[~inside]).max()
+
+
+def test_breathy_voices_repeat_although_they_use_random_numbers():
+    first, again = (espeak.say(["Guten Tag."], _with_voice("de+f2"))[0] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_m4a_of_the_same_samples_is_the_same_and_of_others_is_not():
+    tone = (0.1 * np.sin(np.arange(22050) / 10)).astype(np.float32)
+    assert encode_m4a(tone) == encode_m4a(tone) != encode_m4a(tone * 2)

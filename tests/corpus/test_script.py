@@ -1,0 +1,99 @@
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import skipwise
+from skipwise.corpus.grammar import LANGUAGES, render
+from skipwise.corpus.script import split_of, write_script
+from skipwise.corpus.settings import CorpusSettings
+from skipwise.errors import SkipwiseError
+
+
+@pytest.fixture(scope="module")
+def speeches():
+    return write_script(CorpusSettings(hours=1.5, dev_hours=0.2, test_hours=0.3).resolved())
+
+
+def _by_split(speeches, values):
+    found = {"train": set(), "dev": set(), "test": set()}
+    for speech in speeches:
+        found[speech.split].update(values(speech))
+    return found
+
+
+def _disjoint(found):
+    return all(found.values()) and sum(map(len, found.values())) == len(set().union(*found.values()))
+
+
+def test_no_meaning_is_in_two_splits(speeches):
+    assert _disjoint(_by_split(speeches, lambda s: [m.key for segment in s.segments for m in segment]))
+    assert all(split_of(meaning) == s.split for s in speeches for segment in s.segments for meaning in segment)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_sentence_is_in_two_splits(speeches, language):
+    def sentences(speech):
+        return [render(meaning, language, with_opening=False) for segment in speech.segments for meaning in segment]
+
+    assert _disjoint(_by_split(speeches, sentences))
+
+
+def test_no_speaker_and_no_voice_is_in_two_splits(speeches):
+    assert _disjoint(_by_split(speeches, lambda s: [s.speaker.name]))
+    assert _disjoint(_by_split(speeches, lambda s: [s.speaker.voice.split("+")[1]]))
+
+
+def test_train_uses_many_speakers_and_the_dialects(speeches):
+    voices = {speech.speaker.voice for speech in speeches}
+    assert {voice.split("+")[0] for voice in voices} == {"de", "fr", "fr-be", "fr-ch", "it"}
+    assert len({speech.speaker.name for speech in speeches if speech.split == "train"}) > 100
+
+
+def test_a_speech_has_four_to_eight_sentences_in_segments_of_one_or_two(speeches):
+    sizes = [[len(segment) for segment in speech.segments] for speech in speeches]
+    assert {sum(size) for size in sizes} == {4, 5, 6, 7, 8}
+    assert {one for size in sizes for one in size} == {1, 2}
+
+
+def test_the_seed_decides_and_the_languages_are_independent(speeches):
+    settings = CorpusSettings(hours=0.05)
+    assert write_script(settings) == write_script(settings)
+    assert write_script(settings) != write_script(replace(settings, seed=2))
+
+
+def test_small_corpora_have_small_test_sets_and_large_ones_at_least_twenty_minutes():
+    assert CorpusSettings(hours=0.01).split_hours("test") == pytest.approx(0.01 / 3, abs=1e-6)
+    assert CorpusSettings(hours=1.0).split_hours("test") == pytest.approx(1 / 3, abs=1e-6)
+    assert CorpusSettings(hours=14.0).split_hours("test") == pytest.approx(1.4)
+    assert CorpusSettings(hours=14.0).split_hours("dev") == pytest.approx(0.56)
+    assert CorpusSettings(hours=14.0, dev_hours=0.1).split_hours("dev") == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hours": 0.0}, "hours must be between 0.001 and 2000, got 0"),
+        ({"test_hours": -1.0}, "test_hours must be between"),
+        ({"languages": ("de", "es")}, "languages must be different ones of de, fr, it, got de, es"),
+        ({"languages": ()}, "got none"),
+        ({"languages": ("de", "deu")}, "different ones"),
+        ({"seed": -1}, "seed must be 0 or more"),
+        ({"train_speakers": 0}, "train_speakers must be between 1 and 999"),
+        ({"snr_min_db": 40.0}, "snr_min_db <= snr_max_db"),
+    ],
+)
+def test_settings_outside_their_range_are_refused(changes, message):
+    with pytest.raises(SkipwiseError, match=message):
+        replace(CorpusSettings(hours=1.0), **changes)
+
+
+def test_neither_the_corpus_nor_the_data_brings_torch():
+    """Speech is made in forks of a small process; torch would make each of them slow."""
+    program = (
+        "import sys, skipwise.corpus, skipwise.data.manifest, skipwise.data.batching; sys.exit('torch' in sys.modules)"
+    )
+    source = Path(skipwise.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", program], cwd=source, check=False).returncode == 0
