@@ -1,0 +1,43 @@
+# The two commands that matter: `make demo` and `make test`. Both make .venv first; the second time that takes no time.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## transcribe and translate the shipped clips, dense and pruned
+	$(BIN)/skipwise demo
+
+test: $(READY) ## run the test suite
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## ruff, pyrefly and the import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
+	$(BIN)/lint-imports --no-logo
+
+format: $(READY) ## format the code and sort the imports
+	$(BIN)/ruff check --fix --select I .
+	$(BIN)/ruff format .
+
+clean: ## remove .venv and the caches
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch on its own first: the largest download, and a build that you chose (PIP_INDEX_URL) is kept.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "make: skipwise needs Python 3.11 or newer, got: $$($(PYTHON) --version 2>/dev/null || echo 'no $(PYTHON)')." >&2; \
+	  echo "make: name another one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "make: could not make .venv. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "make: installing into .venv (some minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@
