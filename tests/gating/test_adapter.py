@@ -5,7 +5,17 @@ import pytest
 import torch
 
 from skipwise.errors import SkipwiseError
-from skipwise.gating import AdapterPlanner, Context, FixedPlanner, GateAdapter, GateConfig, GatePlan, MlpPredictorConfig
+from skipwise.gating import (
+    AdapterPlanner,
+    Context,
+    FixedPlanner,
+    GateAdapter,
+    GateConfig,
+    GatePlan,
+    MlpPredictorConfig,
+    PenaltyConfig,
+    SparsityPenalty,
+)
 
 DEU_ASR, FRA_ST = Context(language="deu", task="asr"), Context(language="fra", task="st_eng")
 
@@ -86,6 +96,34 @@ def test_saved_and_loaded_it_decides_the_same(base, tmp_path):
         assert torch.equal(
             loaded.logits(stack, [DEU_ASR, FRA_ST], pooled), adapter.logits(stack, [DEU_ASR, FRA_ST], pooled)
         )
+
+
+@pytest.mark.parametrize("form", ["absolute", "squared", "both", "lagrangian"])
+def test_the_penalty_alone_brings_sparsity_to_its_target(base, form):
+    torch.manual_seed(0)
+    adapter = GateAdapter(GateConfig(), base)
+    penalty = SparsityPenalty(PenaltyConfig(form=form))
+    optimiser = torch.optim.Adam(adapter.parameters(), lr=0.03)
+    contexts, pooled = [DEU_ASR, FRA_ST] * 32, torch.randn(64, 8)
+    achieved = []
+    for step in range(120):
+        sample = adapter.sample(
+            "decoder",
+            contexts,
+            pooled,
+            temperature=1.0,
+            dropout=0.1,
+            generator=torch.Generator().manual_seed(step),
+        )
+        sparsity = sample.sparsity()
+        optimiser.zero_grad()
+        penalty(sparsity, target=0.5, stack="decoder").backward()
+        penalty.ascend(sparsity, target=0.5, stack="decoder")
+        optimiser.step()
+        achieved.append(float(sparsity.detach()))
+    assert achieved[0] < 0.2
+    # 576 gates a draw: one draw varies by 0.02, and Adam's steps by more
+    assert sum(achieved[-20:]) / 20 == pytest.approx(0.5, abs=0.05)
 
 
 def test_planners_answer_for_both_stacks(base):

@@ -65,7 +65,8 @@ class SparsityPenalty(nn.Module):
             case "both":
                 return absolute + squared
             case "lagrangian":
-                return self.multipliers[STACKS.index(stack)] * distance + squared
+                # a copy, because `ascend` changes the multiplier before the gradient is taken
+                return self.multipliers[STACKS.index(stack)].clone() * distance + squared
 
     @torch.no_grad()
     def ascend(self, sparsity: Float[Tensor, ""], *, target: float, stack: Stack) -> None:

@@ -205,7 +205,9 @@ def conv_embedding_of(model: ESPnetS2TModel, speech_1N: Tensor, length: Tensor) 
 def decoder_log_probs(model: ESPnetS2TModel, encoder_out_1TD: Tensor, decoder_input: list[int]) -> Tensor:
     """[L, V], teacher-forced."""
     lengths = torch.tensor([encoder_out_1TD.shape[1]])
-    logits, _ = model.decoder(encoder_out_1TD, lengths, torch.tensor([decoder_input]), torch.tensor([len(decoder_input)]))
+    logits, _ = model.decoder(
+        encoder_out_1TD, lengths, torch.tensor([decoder_input]), torch.tensor([len(decoder_input)])
+    )
     return torch.log_softmax(logits[0], dim=-1)
 
 
@@ -241,7 +243,12 @@ def run_loss(model: ESPnetS2TModel, speech_BN: Tensor, texts: dict[str, list[lis
         batch[name], batch[f"{name}_lengths"] = padded_batch(rows)
     inputs = {name: ids.clone() for name, ids in batch.items()}  # forward writes into `text`
     total, stats, _ = model(speech=speech_BN, speech_lengths=torch.full((len(speech_BN),), speech_BN.shape[1]), **batch)
-    return {**inputs, "total": total.reshape(1), "ctc": stats["loss_ctc"].reshape(1), "att": stats["loss_att"].reshape(1)}
+    return {
+        **inputs,
+        "total": total.reshape(1),
+        "ctc": stats["loss_ctc"].reshape(1),
+        "att": stats["loss_att"].reshape(1),
+    }
 
 
 def decoder_inputs(generator: torch.Generator) -> dict[str, list[int]]:
@@ -255,7 +262,9 @@ def decoder_inputs(generator: torch.Generator) -> dict[str, list[int]]:
     }  # fmt: skip
 
 
-def loss_cases(row_waves: list[Tensor], generator: torch.Generator) -> dict[str, tuple[list[int], Tensor, dict[str, list[list[int]]]]]:
+def loss_cases(
+    row_waves: list[Tensor], generator: torch.Generator
+) -> dict[str, tuple[list[int], Tensor, dict[str, list[list[int]]]]]:
     """For each loss: the rows it runs on, their speech [B, N], and the three texts."""
     na = token_ids("<na>")
     first = token_ids("<fra>", "<asr>", "<notimestamps>") + random_pieces(7, generator)
@@ -324,10 +333,16 @@ def make_golden(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     model = build(config, stats, generator)
     prompts = decoder_inputs(generator)
 
-    groups: dict[str, dict[str, Tensor]] = {"stats": {key: torch.from_numpy(np.atleast_1d(value)) for key, value in stats.items()}}
+    groups: dict[str, dict[str, Tensor]] = {
+        "stats": {key: torch.from_numpy(np.atleast_1d(value)) for key, value in stats.items()}
+    }
     for i, wave_N in enumerate(row_waves):
         prompt = prompts[f"row{i}"]
-        groups[f"row{i}"] = {"waveform": wave_N, "decoder_input": torch.tensor(prompt), **run_alone(model, wave_N, prompt)}
+        groups[f"row{i}"] = {
+            "waveform": wave_N,
+            "decoder_input": torch.tensor(prompt),
+            **run_alone(model, wave_N, prompt),
+        }
     del groups["row2"]["raw_features"]  # for the size of the file; its `features` are there
     groups["padded"] = padded_tensors(model, padded_wave, prompts["padded"])
     for case, (rows, speech_BN, texts) in loss_cases(row_waves, generator).items():
@@ -336,15 +351,22 @@ def make_golden(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     groups["state"] = model.state_dict()  # last: GlobalMVN turns its buffers into float32 in its first call
 
     tensors = {f"{group}.{key}": value for group, members in groups.items() for key, value in members.items()}
-    tensors = {key: (value.float() if value.is_floating_point() else value).contiguous() for key, value in tensors.items()}
+    tensors = {
+        key: (value.float() if value.is_floating_point() else value).contiguous() for key, value in tensors.items()
+    }
     effects = parameter_effects(model, row_waves[1], prompts["row1"])
-    without_effect = {key for key in effects if key.endswith("linear_k.bias")}  # softmax does not see a constant over the keys
+    without_effect = {
+        key for key in effects if key.endswith("linear_k.bias")
+    }  # softmax does not see a constant over the keys
     weakest = min(effects.keys() - without_effect, key=effects.__getitem__)
     assert effects[weakest] > 0.01, (weakest, effects[weakest])
     notes = {
         "config": {key: value for key, value in config.items() if key != "token_list"},
         "token_list": config["token_list"],
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in ("espnet", "torch", "numpy", "librosa")}},
+        "versions": {
+            "python": platform.python_version(),
+            **{p: version(p) for p in ("espnet", "torch", "numpy", "librosa")},
+        },
         "seed": SEED,
         "loss_notes": LOSS_NOTES,
         "float32_noise": float32_noise(model, row_waves[1], prompts["row1"]),
@@ -362,7 +384,11 @@ def main() -> None:
         save_file(tensors, FOLDER / f"{name}.safetensors")
         (FOLDER / f"{name}.json").write_text(json.dumps(notes, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         size = (FOLDER / f"{name}.safetensors").stat().st_size
-        print(name, f"{size / 1e6:.3f} MB", {key: notes[key] for key in ("versions", "float32_noise", "weakest_parameter")})
+        print(
+            name,
+            f"{size / 1e6:.3f} MB",
+            {key: notes[key] for key in ("versions", "float32_noise", "weakest_parameter")},
+        )
 
 
 if __name__ == "__main__":
