@@ -1,0 +1,1 @@
+"""Training: a base from scratch, and gates together with their base."""

@@ -1,0 +1,188 @@
+"""What `skipwise train` reads: a YAML file, checked strictly, with `key=value` overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from skipwise.errors import SkipwiseError
+from skipwise.gating.context import CONTEXT_PARTS, ContextPart
+from skipwise.gating.penalty import PenaltyForm
+from skipwise.gating.sites import Scope
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DataSection(_Section):
+    """Which speech to learn from."""
+
+    root: Path
+    """Folder in Europarl-ST layout, or a manifest."""
+    languages: tuple[str, ...] = ("deu", "fra", "ita")
+    """Source languages, ISO 639."""
+    tasks: tuple[str, ...] = ("asr", "st_eng")
+    """Tasks: every utterance serves all of them."""
+    max_utterance_s: float = Field(default=15.0, gt=0)
+    """Longer utterances are left out."""
+    jobs: int = Field(default=1, ge=1)
+    """Processes that compute features."""
+
+
+class ModelSection(_Section):
+    """Where the base comes from."""
+
+    init: Literal["scratch"] | str = "scratch"
+    """`scratch`, or a model's folder or Hub name."""
+    vocabulary_size: int = Field(default=1000, ge=20)
+    """SentencePiece pieces to learn; from scratch only."""
+    architecture: dict[str, Any] = Field(default_factory=dict)
+    """Fields of `OwsmArchitecture`; from scratch only."""
+
+
+class GatesSection(_Section):
+    """Gates to train together with the base."""
+
+    scope: Scope = "decoder"
+    """Stacks to gate."""
+    sparsity: float = Field(default=0.5, ge=0, lt=1)
+    """Target share of skipped sites in each of these stacks."""
+    context: tuple[ContextPart, ...] = CONTEXT_PARTS
+    """What the predictor may know."""
+    context_dropout: float = Field(default=0.15, ge=0, lt=1)
+    """How often each part of the context is hidden in training."""
+    hidden_size: int = Field(default=64, ge=1)
+    """Width of the predictor's hidden layer."""
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """Peak learning rate of the predictor."""
+    temperature_start: float = Field(default=1.0, gt=0)
+    """Temperature of the Gumbel-softmax at the first step."""
+    temperature_end: float = Field(default=1.0, gt=0)
+    """Temperature at the last step."""
+    penalty: PenaltyForm = "both"
+    """Form of the sparsity penalty."""
+    absolute_weight: float = Field(default=1.0, ge=0)
+    """beta of the penalty."""
+    squared_weight: float = Field(default=20.0, ge=0)
+    """alpha of the penalty."""
+    multiplier_lr: float = Field(default=0.1, ge=0)
+    """Dual step of the `lagrangian` form."""
+    dense_share: float = Field(default=0.5, ge=0, lt=1)
+    """Weight of the dense pass beside the pruned one, so that one set of weights serves both; 0 leaves it out."""
+
+
+class OptimisationSection(_Section):
+    """How to learn."""
+
+    max_steps: int = Field(ge=1)
+    """Optimiser steps."""
+    batch_s: float = Field(default=96.0, gt=0)
+    """Padded seconds of speech in a batch."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Peak learning rate of the base."""
+    warmup_steps: int = Field(default=200, ge=0)
+    """Steps of linear warm-up."""
+    decay_share: float = Field(default=0.6, ge=0, le=1)
+    """Share of the run, at its end, over which the rate falls along a cosine to a hundredth."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's weight decay; biases and norms are spared."""
+    max_grad_norm: float = Field(default=2.0, gt=0)
+    """Gradient clipping."""
+    ctc_weight_start: float = Field(default=0.7, ge=0, le=1)
+    """Weight of CTC in the first `ctc_warmup_steps`; then the architecture's `ctc_loss_weight`."""
+    ctc_warmup_steps: int = Field(default=300, ge=0)
+    """How long CTC leads; 0 for a trained base."""
+    sorted_epochs: int = Field(default=1, ge=0)
+    """Epochs at the start that go from short utterances to long ones."""
+    bf16: bool = False
+    """Mixed precision in bfloat16."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads; None leaves torch's choice."""
+    log_steps: int = Field(default=25, ge=1)
+    """Steps between log lines."""
+    eval_steps: int = Field(default=500, ge=1)
+    """Steps between evaluations on the dev set."""
+    eval_utterances: int = Field(default=90, ge=0)
+    """Dev utterances in each of these, spread over the languages; 0 for none."""
+    save_steps: int = Field(default=250, ge=1)
+    """Steps between checkpoints."""
+
+
+class TrainConfig(_Section):
+    """A whole run."""
+
+    output: Path
+    """Folder of the run: checkpoints, TensorBoard, and the trained model in `model/`."""
+    seed: int = Field(default=1, ge=0)
+    """Seed of initialisation, data order and gates."""
+    data: DataSection
+    model: ModelSection = ModelSection()
+    gates: GatesSection | None = None
+    optimisation: OptimisationSection
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Return the run described by a YAML file, with `section.key=value` overrides applied in order.
+
+    Raises:
+        SkipwiseError: for a missing file, a wrong key (naming the allowed ones) or a wrong value.
+    """
+    try:
+        record = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except FileNotFoundError as error:
+        raise SkipwiseError(f"no such config: {path}. See recipes/ for examples.") from error
+    except yaml.YAMLError as error:
+        raise SkipwiseError(f"{path} is not YAML: {error}") from error
+    if not isinstance(record, dict):
+        raise SkipwiseError(
+            f"{path} must hold sections such as `data:` and `optimisation:`, got a {type(record).__name__}."
+        )
+    for override in overrides:
+        _apply(record, override)
+    try:
+        return TrainConfig(**record)
+    except ValidationError as error:
+        raise SkipwiseError(_explain(error, path)) from error
+
+
+def _apply(record: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise SkipwiseError(f"an override is written key=value, as in optimisation.max_steps=100; got {override!r}.")
+    *parents, last = dotted.split(".")
+    for name in parents:
+        child = record.get(name)
+        record[name] = child if isinstance(child, dict) else {}
+        record = record[name]
+    record[last] = yaml.safe_load(text)
+
+
+def _explain(error: ValidationError, path: str | Path) -> str:
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown key {where}; allowed there: {', '.join(_allowed(problem['loc']))}")
+        elif problem["type"] == "missing":
+            lines.append(f"{where} is missing")
+        else:
+            lines.append(f"{where}: {problem['msg'].lower()}, got {problem['input']!r}")
+    return f"{path}: " + "; ".join(lines) + "."
+
+
+def _allowed(location: tuple[int | str, ...]) -> list[str]:
+    section: type[BaseModel] = TrainConfig
+    nested: dict[str, type[BaseModel]] = {
+        "data": DataSection,
+        "model": ModelSection,
+        "gates": GatesSection,
+        "optimisation": OptimisationSection,
+    }
+    for part in location[:-1]:
+        section = nested[str(part)]
+    return sorted(section.model_fields)

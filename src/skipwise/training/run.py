@@ -1,0 +1,208 @@
+"""One training run from its config to a saved model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from skipwise.atomic import atomic_write
+from skipwise.data.languages import to_iso639_3
+from skipwise.data.manifest import Utterance, read_data
+from skipwise.errors import SkipwiseError
+from skipwise.evaluation.run import evaluate
+from skipwise.gating import GateConfig, MlpPredictorConfig, PenaltyConfig, TemperatureSchedule
+from skipwise.models.attach import attach, describe_base
+from skipwise.models.owsm.architecture import OwsmArchitecture
+from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel, load_owsm, save_owsm
+from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.owsm.vocabulary import OwsmVocabulary
+from skipwise.pipeline import Transcriber
+from skipwise.training.batches import StepDataset, plan_steps
+from skipwise.training.config import DataSection, TrainConfig
+from skipwise.training.feature_store import FeatureStore, build_feature_store
+from skipwise.training.objective import GatedObjective, ObjectiveConfig
+from skipwise.training.trainer import SkipwiseTrainer, newest_checkpoint
+
+logger = logging.getLogger(__name__)
+
+MODEL_FOLDER = "model"
+SUMMARY_FILE = "summary.json"
+
+
+def train(config: TrainConfig, *, resume: bool = False) -> Path:
+    """Return the folder of the trained model: base, tokens and, if the run has gates, the adapter in `gates/`.
+
+    Raises:
+        SkipwiseError: if there is nothing to train on, or the run's folder holds another run and `resume` is not set.
+    """
+    checkpoint = newest_checkpoint(config.output)
+    if checkpoint is not None and not resume:
+        raise SkipwiseError(
+            f"{config.output} holds a run that reached {checkpoint.name}. Add --resume, or choose another output."
+        )
+    if config.optimisation.threads is not None:
+        torch.set_num_threads(config.optimisation.threads)
+    torch.manual_seed(config.seed)
+    utterances = _utterances(config.data, "train")
+    model, store = _starting_point(config, utterances)
+    objective = GatedObjective(model.network, _objective_config(config))
+    if config.gates is not None:
+        attach(model.network, _gate_config(config))
+    steps = plan_steps(
+        [utterance.duration_s for utterance in utterances],
+        batch_s=config.optimisation.batch_s,
+        max_steps=config.optimisation.max_steps,
+        sorted_epochs=config.optimisation.sorted_epochs,
+        seed=config.seed,
+    )
+    dataset = StepDataset(
+        utterances, store, steps, tasks=config.data.tasks, config=model.network.config, vocabulary=model.vocabulary
+    )
+    dev = _dev_utterances(config)
+    trainer = SkipwiseTrainer(objective, dataset, config, dev=dev, evaluate_dev=_dev_evaluation(config, model))
+    started = time.perf_counter()
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    folder = _save(config, model)
+    _write_summary(config, trainer, num_utterances=len(utterances), seconds=time.perf_counter() - started)
+    return folder
+
+
+def _utterances(data: DataSection, split: str) -> list[Utterance]:
+    languages = [to_iso639_3(language) for language in data.languages]
+    found = [u for u in read_data(data.root, split, languages=languages) if u.duration_s <= data.max_utterance_s]
+    if not found:
+        raise SkipwiseError(
+            f"{data.root} has no {split} utterances of at most {data.max_utterance_s} s in {', '.join(languages)}."
+        )
+    return found
+
+
+def _starting_point(config: TrainConfig, utterances: Sequence[Utterance]) -> tuple[OwsmModel, FeatureStore]:
+    """The model to start from and the features for it; from scratch, statistics and tokens come from train only."""
+    if config.model.init != "scratch":
+        model = load_owsm(config.model.init)
+        model.network.train()
+        return model, _features(config, model.network.config, utterances)
+    texts = [utterance.reference(task) for utterance in utterances for task in config.data.tasks]
+    languages = sorted({to_iso639_3(language) for language in config.data.languages} | {"eng"})
+    vocabulary = OwsmVocabulary.train(
+        sorted(set(texts)), languages=languages, tasks=config.data.tasks, size=config.model.vocabulary_size
+    )
+    unknown = config.model.architecture.keys() - OwsmArchitecture.__dataclass_fields__.keys()
+    if unknown:
+        raise SkipwiseError(
+            f"unknown key model.architecture.{min(unknown)}; allowed there: "
+            f"{', '.join(sorted(OwsmArchitecture.__dataclass_fields__))}."
+        )
+    architecture = OwsmArchitecture(**vocabulary.token_ids() | config.model.architecture)
+    network = OwsmNetwork(architecture)
+    store = _features(config, architecture, utterances)
+    mean, std = store.statistics()
+    network.feature_mean.copy_(mean)
+    network.feature_std.copy_(std)
+    return OwsmModel(network, vocabulary, str(config.output), config.output), store
+
+
+def _features(config: TrainConfig, architecture: OwsmArchitecture, utterances: Sequence[Utterance]) -> FeatureStore:
+    return build_feature_store(
+        utterances,
+        config.output.parent / "features",
+        num_mel_bins=architecture.num_mel_bins,
+        min_frames=2 * architecture.subsampling_factor,
+        jobs=config.data.jobs,
+    )
+
+
+def _gate_config(config: TrainConfig) -> GateConfig:
+    gates = config.gates
+    assert gates is not None
+    return GateConfig(
+        scope=gates.scope,
+        sparsity=gates.sparsity,
+        context=gates.context,
+        predictor=MlpPredictorConfig(hidden_size=gates.hidden_size),
+    )
+
+
+def _objective_config(config: TrainConfig) -> ObjectiveConfig:
+    schedule = {
+        "max_steps": config.optimisation.max_steps,
+        "seed": config.seed,
+        "ctc_weight_start": config.optimisation.ctc_weight_start,
+        "ctc_warmup_steps": config.optimisation.ctc_warmup_steps,
+    }
+    gates = config.gates
+    if gates is None:
+        return ObjectiveConfig(**schedule)
+    return ObjectiveConfig(
+        **schedule,
+        dense_share=gates.dense_share,
+        target_sparsity=gates.sparsity,
+        context_dropout=gates.context_dropout,
+        temperature=TemperatureSchedule(start=gates.temperature_start, end=gates.temperature_end),
+        penalty=PenaltyConfig(
+            form=gates.penalty,
+            absolute_weight=gates.absolute_weight,
+            squared_weight=gates.squared_weight,
+            multiplier_lr=gates.multiplier_lr,
+        ),
+    )
+
+
+def _dev_evaluation(config: TrainConfig, model: OwsmModel) -> Callable[[Sequence[Utterance]], dict[str, float]]:
+    """What to measure on the dev set: WER and BLEU dense and, with gates, pruned; and the achieved sparsity."""
+
+    def measure(dev: Sequence[Utterance]) -> dict[str, float]:
+        adapter = model.network.gate_adapter
+        metrics = _metrics(Transcriber(model, gates=None), dev, config.data.tasks)
+        if adapter is None:
+            return metrics
+        pruned = _metrics(Transcriber(model, gates=adapter), dev, config.data.tasks)
+        return metrics | {f"pruned_{name}": value for name, value in pruned.items()}
+
+    return measure
+
+
+def _metrics(transcriber: Transcriber, dev: Sequence[Utterance], tasks: Sequence[str]) -> dict[str, float]:
+    result = evaluate(transcriber, dev, tasks).to_dict()["all"]
+    sparsity = {f"sparsity_{stack}": value for stack, value in result["sparsity"].items()}
+    return {name: result[name] for name in ("wer", "bleu") if result[name] is not None} | sparsity
+
+
+def _dev_utterances(config: TrainConfig) -> list[Utterance]:
+    """Evenly spaced dev utterances, so that every language has its share."""
+    count = config.optimisation.eval_utterances
+    if count == 0:
+        return []
+    dev = _utterances(config.data, "dev")
+    return [dev[i * len(dev) // count] for i in range(min(count, len(dev)))]
+
+
+def _save(config: TrainConfig, model: OwsmModel) -> Path:
+    """The base first, then the adapter, which names the base that it was trained with by its new fingerprint."""
+    folder = config.output / MODEL_FOLDER
+    save_owsm(folder, model.network, model.vocabulary)
+    adapter = model.network.gate_adapter
+    if adapter is not None:
+        adapter.base = describe_base(model.network)
+        adapter.save_pretrained(folder / GATES_FOLDER)
+    return folder
+
+
+def _write_summary(config: TrainConfig, trainer: SkipwiseTrainer, *, num_utterances: int, seconds: float) -> None:
+    record: dict[str, Any] = {
+        "config": config.model_dump(mode="json"),
+        "num_utterances": num_utterances,
+        "seconds": round(seconds, 1),
+        "threads": torch.get_num_threads(),
+        "versions": {"torch": torch.__version__},
+        "history": trainer.state.log_history,
+    }
+    with atomic_write(config.output / SUMMARY_FILE) as file:
+        json.dump(record, file, indent=1)

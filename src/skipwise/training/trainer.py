@@ -1,0 +1,161 @@
+"""transformers' Trainer with our objective, order of batches, learning rates and dev evaluation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.data import DataLoader, SequentialSampler
+from transformers import Trainer, TrainingArguments
+from transformers.integrations import TensorBoardCallback
+
+from skipwise.data.manifest import Utterance
+from skipwise.training.batches import StepDataset, only_item
+from skipwise.training.config import OptimisationSection, TrainConfig
+from skipwise.training.objective import GatedObjective
+
+
+class SkipwiseTrainer(Trainer):
+    """Steps through a planned run; logs every part of the loss."""
+
+    def __init__(
+        self,
+        objective: GatedObjective,
+        dataset: StepDataset,
+        config: TrainConfig,
+        *,
+        dev: Sequence[Utterance],
+        evaluate_dev: Callable[[Sequence[Utterance]], dict[str, float]],
+    ) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._run = config
+        self._objective = objective
+        self._steps = dataset
+        self._dev = dev
+        self._evaluate_dev = evaluate_dev
+        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._count = 0
+        super().__init__(
+            model=objective,
+            args=_arguments(config, has_dev=bool(dev)),
+            train_dataset=dataset,
+            eval_dataset=list(dev) or None,
+            data_collator=only_item,
+            callbacks=[TensorBoardCallback(SummaryWriter(str(config.output / "tensorboard")))],
+        )
+        self.model_accepts_loss_kwargs = False
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return the planned steps in their order; they are shuffled already."""
+        loader = DataLoader(
+            self._steps,
+            batch_size=1,
+            sampler=SequentialSampler(self._steps),
+            collate_fn=only_item,
+        )
+        return self.accelerator.prepare(loader)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Return AdamW with one learning rate for the base and one for the gates."""
+        if self.optimizer is None:
+            gate_rate = self._run.gates.learning_rate if self._run.gates else 0.0
+            self.optimizer = torch.optim.AdamW(
+                _parameter_groups(self._objective, self._run.optimisation, gate_rate), betas=(0.9, 0.98), fused=True
+            )
+        return self.optimizer
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        # on a CPU the fused attention kernel is slower than the plain one, backward in bfloat16 above all
+        with sdpa_kernel([SDPBackend.MATH] if self.args.device.type == "cpu" else list(_GPU_BACKENDS)):
+            parts = model(**inputs)
+        self._count += 1
+        for name, value in parts.items():
+            if name != "loss":
+                self._sums[name] += float(value)
+        return parts["loss"]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the mean of each part of the loss since the last line."""
+        if "loss" in logs and self._count:
+            logs |= {name: round(total / self._count, 4) for name, total in sorted(self._sums.items())}
+            self._sums.clear()
+            self._count = 0
+        super().log(logs, start_time)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Return and log quality on the dev set: of what was trained, so under its gates where it has some."""
+        self._objective.eval()
+        metrics = {f"eval_{name}": value for name, value in self._evaluate_dev(self._dev).items()}
+        self._objective.train()
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+_GPU_BACKENDS = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
+
+
+def _arguments(config: TrainConfig, *, has_dev: bool) -> TrainingArguments:
+    chosen = config.optimisation
+    decay_steps = round(chosen.max_steps * chosen.decay_share)
+    decay_steps = min(decay_steps, max(0, chosen.max_steps - chosen.warmup_steps))
+    return TrainingArguments(
+        output_dir=str(config.output / "checkpoints"),
+        max_steps=chosen.max_steps,
+        per_device_train_batch_size=1,
+        learning_rate=chosen.learning_rate,
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={"num_decay_steps": decay_steps, "decay_type": "cosine", "min_lr_ratio": 0.01},
+        warmup_steps=min(chosen.warmup_steps, chosen.max_steps),
+        max_grad_norm=chosen.max_grad_norm,
+        bf16=chosen.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        seed=config.seed,
+        logging_steps=chosen.log_steps,
+        logging_first_step=True,
+        eval_strategy="steps" if has_dev else "no",
+        eval_steps=chosen.eval_steps,
+        save_strategy="steps",
+        save_steps=chosen.save_steps,
+        save_total_limit=2,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        report_to="none",
+        dataloader_pin_memory=False,
+    )
+
+
+def _parameter_groups(model: nn.Module, chosen: OptimisationSection, gate_rate: float) -> list[dict[str, Any]]:
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups["gate_adapter." in name, parameter.ndim > 1].append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": gate_rate if of_gates else chosen.learning_rate,
+            "weight_decay": chosen.weight_decay if decays and not of_gates else 0.0,
+        }
+        for (of_gates, decays), parameters in groups.items()
+    ]
+
+
+def newest_checkpoint(output: Path) -> Path | None:
+    """Return the latest checkpoint of a run that Trainer finished writing, or None."""
+    checkpoints = sorted(
+        (path for path in (output / "checkpoints").glob("checkpoint-*") if (path / "trainer_state.json").exists()),
+        key=lambda path: int(path.name.rpartition("-")[2]),
+    )
+    return checkpoints[-1] if checkpoints else None

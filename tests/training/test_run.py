@@ -1,0 +1,90 @@
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.tiny import tone
+
+from skipwise.errors import SkipwiseError
+from skipwise.gating import GateAdapter
+from skipwise.models.attach import attach
+from skipwise.models.owsm.loading import load_owsm
+from skipwise.pipeline import Transcriber
+from skipwise.training.run import train
+
+GATES = {"scope": "both", "sparsity": 0.5, "learning_rate": 0.05}
+
+
+def _weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_base_and_then_its_gates_come_out_ready_to_use(base_config):
+    base = train(base_config())
+    assert Transcriber(base).languages == ("deu", "eng", "fra")
+    gated = train(base_config("gated", model={"init": str(base)}, gates=GATES))
+    transcript = Transcriber(gated).transcribe((tone(2.0), 16_000), language="de", task="st_eng")
+    assert set(transcript.sparsity) == {"encoder", "decoder"}
+    attach(load_owsm(gated).network, gated / "gates")
+    with pytest.raises(SkipwiseError, match="another base"):
+        attach(load_owsm(base).network, gated / "gates")
+
+
+def test_training_changes_the_base_and_the_gates(base_config):
+    base = train(base_config())
+    gated = train(base_config("gated", model={"init": str(base)}, gates=GATES))
+    before, after = _weights(base), _weights(gated)
+    assert before.keys() == after.keys()
+    assert not torch.equal(before["model.decoder.lm_head.weight"], after["model.decoder.lm_head.weight"])
+    # features are normalised by what the base was trained with
+    assert torch.equal(before["model.feature_mean"], after["model.feature_mean"])
+    assert GateAdapter.from_pretrained(gated / "gates").config.scope == "both"
+
+
+def test_a_resumed_run_equals_one_that_was_not_interrupted(base_config):
+    base = train(base_config())
+    config = base_config("whole", model={"init": str(base)}, gates=GATES | {"penalty": "lagrangian"})
+    whole = train(config)
+    expected, gates = _weights(whole), load_file(whole / "gates" / "gate_model.safetensors")
+    shutil.rmtree(whole)
+    shutil.rmtree(config.output / "checkpoints" / "checkpoint-6")
+    resumed = train(config, resume=True)
+    for name, tensor in _weights(resumed).items():
+        assert torch.equal(tensor, expected[name]), name
+    for name, tensor in load_file(resumed / "gates" / "gate_model.safetensors").items():
+        assert torch.equal(tensor, gates[name]), name
+
+
+def test_another_seed_gives_another_model(base_config):
+    first, other = train(base_config()), train(base_config("other", seed=4))
+    assert not torch.equal(_weights(first)["model.ctc_head.weight"], _weights(other)["model.ctc_head.weight"])
+
+
+def test_the_log_holds_every_part_of_the_loss_and_the_dev_scores(base_config):
+    base = train(base_config())
+    config = base_config("gated", model={"init": str(base)}, gates=GATES)
+    train(config)
+    summary = json.loads((config.output / "summary.json").read_text())
+    logged = {name for line in summary["history"] for name in line}
+    for stack in ("encoder", "decoder"):
+        assert {f"penalty_{stack}", f"sparsity_sampled_{stack}", f"sparsity_argmax_{stack}"} <= logged
+    assert {"ctc", "attention", "pruned_attention", "eval_wer", "eval_pruned_wer", "eval_pruned_bleu"} <= logged
+    assert summary["config"]["seed"] == 3
+    assert list((config.output / "tensorboard").glob("events.*"))
+
+
+def test_a_folder_with_a_run_is_not_overwritten(base_config):
+    train(base_config())
+    with pytest.raises(SkipwiseError, match=r"reached checkpoint-6\. Add --resume"):
+        train(base_config())
+
+
+def test_nothing_to_train_on_is_said(base_config):
+    with pytest.raises(SkipwiseError, match=r"no train utterances of at most 0\.5 s in deu, fra"):
+        train(base_config(data={"max_utterance_s": 0.5}))
+
+
+def test_an_unknown_field_of_the_architecture_names_the_known_ones(base_config):
+    with pytest.raises(SkipwiseError, match=r"unknown key model\.architecture\.depth; allowed there: .*encoder_layers"):
+        train(base_config(model={"architecture": {"depth": 3}}))
