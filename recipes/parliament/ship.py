@@ -13,9 +13,9 @@ from pathlib import Path
 
 import soundfile
 import torch
-from skipwise.data.manifest import Utterance, read_data, write_manifest
 
 from skipwise.audio import SAMPLE_RATE, load_audio
+from skipwise.data.manifest import Utterance, read_data, write_manifest
 from skipwise.gating import GateAdapter
 from skipwise.models.owsm.loading import GATES_FOLDER, load_owsm, save_owsm
 

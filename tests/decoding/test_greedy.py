@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from tests.tiny import tiny_network, tone
 from torch import Tensor
 
 from skipwise.decoding.greedy import Hypothesis, greedy_search
@@ -16,6 +15,7 @@ from skipwise.features import SpeechStates
 from skipwise.gating import GatePlan
 from skipwise.models.owsm.decoder import SourceStates
 from skipwise.models.owsm.network import OwsmNetwork
+from tests.tiny import tiny_network, tone
 
 NOISE = 2e-4
 CONTEXTS = (("deu", "asr"), ("eng", "st_eng"), ("fra", "asr"), ("deu", "st_eng"))

@@ -42,9 +42,10 @@ def test_multiplied_by_hard_gates_equals_skipped():
 
 
 def test_either_is_open_where_one_of_them_is():
-    assert either(_gate([0]), _gate([2])).rows.tolist() == [0, 2]
+    two = either(_gate([0]), _gate([2]))
+    assert isinstance(two, RowGate) and two.rows.tolist() == [0, 2]
     assert is_closed(either(_gate([]), _gate([])))
     assert either(_gate([0, 1]), _gate([2])) is OPEN
     assert either(OPEN, _gate([])) is OPEN
-    values = either(ScaledGate(torch.tensor([0.0, 1.0, 0.0])), ScaledGate(torch.tensor([0.0, 1.0, 1.0]))).values
-    assert values.tolist() == [0.0, 1.0, 1.0]
+    scaled = either(ScaledGate(torch.tensor([0.0, 1.0, 0.0])), ScaledGate(torch.tensor([0.0, 1.0, 1.0])))
+    assert isinstance(scaled, ScaledGate) and scaled.values.tolist() == [0.0, 1.0, 1.0]

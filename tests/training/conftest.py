@@ -1,11 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
-from tests.tiny import SENTENCES, tone
 
 from skipwise.data.manifest import Utterance, write_manifest
 from skipwise.training.config import TrainConfig
+from tests.tiny import SENTENCES, tone
 
 ARCHITECTURE = {
     "hidden_size": 32,
@@ -55,7 +56,7 @@ def spoken(tmp_path_factory) -> Path:
 @pytest.fixture
 def base_config(spoken, tmp_path):
     def make(name: str = "base", **changes) -> TrainConfig:
-        sections = {
+        sections: dict[str, Any] = {
             "output": tmp_path / name,
             "seed": 3,
             "data": {"root": spoken, "languages": ["de", "fr"]},

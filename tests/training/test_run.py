@@ -4,7 +4,6 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.tiny import tone
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating import GateAdapter
@@ -12,6 +11,7 @@ from skipwise.models.attach import attach
 from skipwise.models.owsm.loading import load_owsm
 from skipwise.pipeline import Transcriber
 from skipwise.training.run import train
+from tests.tiny import tone
 
 GATES = {"scope": "both", "sparsity": 0.5, "learning_rate": 0.05}
 
