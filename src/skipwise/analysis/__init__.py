@@ -1,0 +1,1 @@
+"""Figures. Each function returns a `matplotlib.figure.Figure`, and neither shows nor saves it."""

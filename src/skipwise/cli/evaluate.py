@@ -1,0 +1,131 @@
+"""`skipwise evaluate`: WER, BLEU, sparsity and time on utterances with references."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skipwise.errors import SkipwiseError
+
+if TYPE_CHECKING:
+    from skipwise.data.manifest import Utterance
+    from skipwise.evaluation.rows import Item, Row
+    from skipwise.pipeline import Transcriber
+
+
+def evaluate(  # noqa: PLR0913 one argument is one option
+    data: Annotated[str, typer.Option("--data", help="Folder in Europarl-ST layout, or a .jsonl manifest.")],
+    split: Annotated[str, typer.Option("--split", help="Split of a folder; a manifest is one split.")] = "test",
+    language: Annotated[
+        list[str] | None, typer.Option("--language", "-l", help="Only this language; may be given again.")
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", "-t", help="asr, st_eng; may be given again [default: all that have references]."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Model folder or Hub name [default: the one shipped].")
+    ] = None,
+    gates: Annotated[
+        str, typer.Option("--gates", help="auto: those beside the model; none: skip nothing; or an adapter's folder.")
+    ] = "auto",
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Evaluate so many utterances, spread evenly over the data.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")] = None,
+    batch_s: Annotated[float, typer.Option("--batch-s", min=0.1, help="Seconds of audio decoded together.")] = 120.0,
+    max_length_ratio: Annotated[
+        float, typer.Option("--max-length-ratio", help="Most tokens per encoder frame; -n: n tokens.")
+    ] = 0.4,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of batch order and intervals.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
+) -> None:
+    """Score a model on a test set: WER, BLEU, chrF, what was skipped, and the time it took."""
+    from skipwise.cli.tables import make_console, print_evaluation
+    from skipwise.data.manifest import read_data
+    from skipwise.decoding import DecodeOptions
+    from skipwise.evaluation.rows import make_batches
+    from skipwise.evaluation.run import Evaluation
+    from skipwise.gating import OPEN_PLANNER
+    from skipwise.pipeline import Transcriber
+
+    utterances = _spread(read_data(data, split, languages=language), limit)
+    transcriber = Transcriber(
+        model, gates=gates, device=device, options=DecodeOptions(max_length_ratio=max_length_ratio)
+    )
+    tasks = task or _tasks_of(transcriber, utterances)
+    batches = make_batches(transcriber, utterances, tasks, batch_s=batch_s, seed=seed)
+    rows, stopped = _decoded(transcriber, batches)
+
+    num_planned = sum(map(len, batches))
+    notes = {
+        "data": data,
+        "split": split,
+        "batch_s": batch_s,
+        "limit": limit,
+        "complete": stopped is None,
+    }
+    if transcriber.planner is not OPEN_PLANNER:  # else `auto` has found none
+        notes["gates"] = gates
+    record = Evaluation.of(rows, transcriber, seed=seed, notes=notes).to_dict()
+    console = make_console()
+    print_evaluation(console, record)
+    if stopped:
+        console.print(f"Stopped after {len(rows)} of {num_planned}: the numbers are of these alone.", style="bold")
+    if json_file is not None:
+        _write(json_file, record)
+        console.print(f"Written to {json_file}.")
+    if stopped:
+        raise stopped
+
+
+def _decoded(
+    transcriber: Transcriber, batches: Sequence[Sequence[Item]]
+) -> tuple[list[Row], KeyboardInterrupt | SkipwiseError | None]:
+    """Return the rows and, if there are some but not all, what stopped it."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from skipwise.evaluation.rows import decode_rows
+
+    rows: list[Row] = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("Decoding", total=sum(map(len, batches)))
+        try:
+            for row in decode_rows(transcriber, batches):
+                rows.append(row)
+                progress.advance(bar)
+        except (KeyboardInterrupt, SkipwiseError) as error:
+            if not rows:
+                raise
+            return rows, error
+    return rows, None
+
+
+def _tasks_of(transcriber: Transcriber, utterances: Sequence[Utterance]) -> list[str]:
+    from skipwise.evaluation.rows import has_reference
+
+    tasks = [task for task in transcriber.tasks if any(has_reference(utterance, task) for utterance in utterances)]
+    if not tasks:
+        raise SkipwiseError(
+            f"these utterances have no reference for any task of this model ({', '.join(transcriber.tasks)}). Use data "
+            "with transcripts or translations."
+        )
+    return tasks
+
+
+def _spread(utterances: Sequence[Utterance], limit: int | None) -> list[Utterance]:
+    """Evenly spaced utterances, so that every language has its share."""
+    count = min(limit or len(utterances), len(utterances))
+    return [utterances[index * len(utterances) // count] for index in range(count)]
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    from skipwise.atomic import atomic_write
+
+    with atomic_write(path) as file:
+        json.dump(record, file, indent=2, ensure_ascii=False)

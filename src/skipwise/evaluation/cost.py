@@ -1,0 +1,130 @@
+"""Multiply-accumulates (MACs) of a transcript, from the sizes of the model and the sites that ran.
+
+Counted: every product of matrices, convolution and attention score that runs for one row on its own, without the
+padding of a batch. Not counted: what is no product (norms, activations, embeddings, softmax), the log-mel front end,
+the CTC head, which decoding does not run, and the gate predictor (tens of thousands, once an utterance).
+
+With T encoder frames, P prompt tokens, L decoder positions (the prompt and every token that is fed back), D width:
+
+    conv embedding       sum over convolutions of  out_frames * out_bins * 9 * in_channels * D,  then  T * bins * D * D
+    ffn1, ffn2           2 T D F                                           F = encoder_ffn_dim
+    encoder self_attn    4 T D^2 + 2 T^2 D
+    cgmlp                T D G + T (G/2) K + T (G/2) D                     G = cgmlp_dim, K = its kernel
+    merge                T 2D K' + T 2D D                                  runs if self_attn or cgmlp does
+    decoder self_attn    4 L D^2 + 2 D (P^2 + sum of t from P+1 to L)      cached keys and values
+    src_attn             2 T D^2 + 2 L D^2 + 2 L T D                       its keys and values once, and only if it runs
+    ffn                  2 L D F'                                          F' = decoder_ffn_dim
+    output projection    L D V                                             V = vocab_size
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import final
+
+from skipwise.features.log_mel import HOP_LENGTH, SAMPLE_RATE, num_feature_frames
+from skipwise.gating import GateSite, Stack
+from skipwise.models.owsm.architecture import OwsmArchitecture
+
+_CONV_KERNEL = 9
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MacCount:
+    """MACs of one decoded window; a site that did not run is not among `sites`."""
+
+    conv_embedding: int
+    """Always runs."""
+    sites: Mapping[GateSite, int]
+    """The sites that ran."""
+    merges: Mapping[int, int]
+    """The encoder layers whose merge ran."""
+    output_projection: int
+    """Always runs."""
+
+    @property
+    def encoder(self) -> int:
+        """MACs of the encoder, conv embedding included."""
+        return self.conv_embedding + self._of_stack("encoder") + sum(self.merges.values())
+
+    @property
+    def decoder(self) -> int:
+        """MACs of the decoder, output projection included."""
+        return self.output_projection + self._of_stack("decoder")
+
+    @property
+    def total(self) -> int:
+        return self.encoder + self.decoder
+
+    def _of_stack(self, stack: Stack) -> int:
+        return sum(macs for site, macs in self.sites.items() if site.stack == stack)
+
+
+def count_macs(
+    architecture: OwsmArchitecture,
+    *,
+    duration_s: float,
+    num_prompt_tokens: int,
+    num_fed_tokens: int,
+    closed: Collection[GateSite] = (),
+) -> MacCount:
+    """Return the MACs of one window of `duration_s` seconds, decoded greedily with caches.
+
+    `num_fed_tokens` counts the tokens that were fed back to predict the next: not the last one.
+    """
+    conv_macs, num_frames = _conv_embedding(architecture, _num_feature_frames(architecture, duration_s))
+    num_positions = num_prompt_tokens + num_fed_tokens
+    encoder = _encoder_layer(architecture, num_frames)
+    decoder = _decoder_layer(architecture, num_frames, num_prompt_tokens, num_positions)
+    sites = [site for site in architecture.gate_sites() if site not in closed]
+    merging = {site.layer for site in sites if site.stack == "encoder" and site.kind in ("self_attn", "cgmlp")}
+    return MacCount(
+        conv_embedding=conv_macs,
+        sites={site: (encoder if site.stack == "encoder" else decoder)[site.kind] for site in sites},
+        merges=dict.fromkeys(sorted(merging), encoder["merge"]),
+        output_projection=num_positions * architecture.hidden_size * architecture.vocab_size,
+    )
+
+
+def _num_feature_frames(architecture: OwsmArchitecture, duration_s: float) -> int:
+    if architecture.window_s is not None:
+        return num_feature_frames(round(architecture.window_s * SAMPLE_RATE))
+    shortest = (2 * architecture.subsampling_factor - 1) * HOP_LENGTH
+    return num_feature_frames(max(round(duration_s * SAMPLE_RATE), shortest))
+
+
+def _conv_embedding(architecture: OwsmArchitecture, num_features: int) -> tuple[int, int]:
+    """Return the MACs of the conv embedding and its number of frames T."""
+    width, bins, channels, macs = architecture.hidden_size, architecture.num_mel_bins, 1, 0
+    for _ in range(architecture.subsampling_factor.bit_length() - 1):
+        num_features, bins = (num_features - 1) // 2, (bins - 1) // 2
+        macs += num_features * bins * _CONV_KERNEL * channels * width
+        channels = width
+    return macs + num_features * bins * width * width, num_features
+
+
+def _encoder_layer(architecture: OwsmArchitecture, num_frames: int) -> dict[str, int]:
+    width, gated = architecture.hidden_size, architecture.cgmlp_dim
+    ffn = 2 * width * architecture.encoder_ffn_dim
+    per_frame = {
+        "ffn1": ffn,
+        "self_attn": 4 * width * width + 2 * num_frames * width,
+        "cgmlp": width * gated + gated // 2 * (architecture.cgmlp_kernel_size + width),
+        "merge": 2 * width * (architecture.merge_kernel_size + width),
+        "ffn2": ffn,
+    }
+    return {kind: num_frames * macs for kind, macs in per_frame.items()}
+
+
+def _decoder_layer(
+    architecture: OwsmArchitecture, num_frames: int, num_prompt_tokens: int, num_positions: int
+) -> dict[str, int]:
+    width = architecture.hidden_size
+    keys_read = num_prompt_tokens**2 + sum(range(num_prompt_tokens + 1, num_positions + 1))
+    return {
+        "self_attn": 4 * num_positions * width * width + 2 * keys_read * width,
+        "src_attn": 2 * (num_frames + num_positions) * width * width + 2 * num_positions * num_frames * width,
+        "ffn": 2 * num_positions * width * architecture.decoder_ffn_dim,
+    }

@@ -1,0 +1,132 @@
+"""`skipwise evaluate` prints, writes, and loses nothing."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skipwise.cli.main import app, run
+from skipwise.evaluation import rows as rows_module
+from skipwise.evaluation.rows import Row
+from tests.evaluation.corpus import write_corpus, write_gated_model
+
+Called = tuple[int, str, str]
+Call = Callable[..., Called]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluate")
+    write_gated_model(folder / "model")
+    write_corpus(folder / "corpus")
+    return folder
+
+
+@pytest.fixture
+def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    def called(*options: str) -> Called:
+        defaults = ["--data", str(folder / "corpus/manifest.jsonl"), "--model", str(folder / "model")]
+        monkeypatch.setattr(sys, "argv", ["skipwise", "evaluate", *defaults, "--max-length-ratio", "-5", *options])
+        code = run(app)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return called
+
+
+def test_the_table_and_the_file_say_the_same(call: Call, tmp_path: Path) -> None:
+    code, out, err = call("--json", str(tmp_path / "deep" / "scores.json"))
+    assert code == 0, err
+    record = json.loads((tmp_path / "deep" / "scores.json").read_text())
+    assert set(record) == {"settings", "all", "per_language", "per_task", "per_language_task"}
+    assert record["settings"]["complete"] is True and record["settings"]["gates"] == "auto"
+    assert 0 < record["all"]["sparsity"]["decoder"] < 1
+    lines = out.splitlines()
+    [everything] = [line for line in lines if line.split()[:3] == ["all", "asr", "8"]]
+    assert f"{record['per_task']['asr']['wer']:.1f} [" in everything
+    assert any(line.split()[:3] == ["fra", "st_eng", "3"] for line in lines)
+    assert "Skipped by kind: decoder." in out and "tok:13a" in out and "max_length_ratio -5" in out
+
+
+def test_language_task_gates_and_limit_choose(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    code, out, err = call("-l", "de", "--task", "asr", "--gates", "none", "--limit", "2", "--json", str(file))
+    assert code == 0, err
+    record = json.loads(file.read_text())
+    assert list(record["per_language"]) == ["deu"] and list(record["per_task"]) == ["asr"]
+    assert record["all"]["utterances"] == 2 and record["all"]["bleu"] is None
+    assert record["all"]["sparsity"] == {"encoder": 0, "decoder": 0}
+    assert record["settings"]["limit"] == 2 and record["settings"]["gates"] == "none"
+    assert "Skipped by kind" not in out
+
+
+def test_a_limit_is_spread_over_the_languages(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    assert call("--limit", "4", "-t", "asr", "--json", str(file))[0] == 0
+    per_language = json.loads(file.read_text())["per_language"]
+    assert {language: group["utterances"] for language, group in per_language.items()} == {"deu": 2, "fra": 2}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected_code"),
+    [(KeyboardInterrupt(), 130), (rows_module.SkipwiseError("x.wav breaks off. Copy it again."), 2)],
+)
+def test_what_was_decoded_before_a_stop_is_kept(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException, expected_code: int
+) -> None:
+    plain = rows_module.decode_rows
+
+    def stopping(*args: Any) -> Iterator[Row]:
+        for number, row in enumerate(plain(*args)):
+            if number == 3:
+                raise error
+            yield row
+
+    monkeypatch.setattr(rows_module, "decode_rows", stopping)
+    code, out, err = call("--json", str(tmp_path / "scores.json"))
+    assert code == expected_code
+    assert "Stopped after 3 of 15: the numbers are of these alone." in out
+    assert err.endswith("Interrupted.\n" if expected_code == 130 else "Error: x.wav breaks off. Copy it again.\n")
+    record = json.loads((tmp_path / "scores.json").read_text())
+    assert record["settings"]["complete"] is False and record["all"]["utterances"] == 3
+
+
+def test_a_stop_before_the_first_row_leaves_nothing(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stopping(*args: Any) -> Iterator[Row]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(rows_module, "decode_rows", stopping)
+    code, out, _ = call("--json", str(tmp_path / "scores.json"))
+    assert (code, out) == (130, "") and not (tmp_path / "scores.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--task", "st_xyz"], "does not know the task 'st_xyz'"),
+        (["--language", "it"], "no utterance in ita"),
+        (["--data", "/nowhere"], "data must be a .jsonl manifest or a folder"),
+        (["--model", "/nowhere"], "no model at /nowhere"),
+        (["--gates", "/nowhere"], "/nowhere"),
+        (["--max-length-ratio", "-0.5"], "max_length_ratio must be"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(call: Call, options: list[str], message: str) -> None:
+    code, out, err = call(*options)
+    assert (code, out) == (2, "")
+    assert err.startswith("Error: ") and message in err and err.count("\n") == 1
+
+
+def test_data_without_any_reference_say_so(call: Call, folder: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "bare.jsonl"
+    line = {"id": "a", "audio": str(folder / "corpus/deu_0.wav"), "language": "de"}
+    manifest.write_text(json.dumps(line))
+    code, _, err = call("--data", str(manifest))
+    assert code == 2
+    assert "these utterances have no reference for any task of this model (asr, st_eng)" in err

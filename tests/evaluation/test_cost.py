@@ -1,0 +1,100 @@
+"""The formulae count what torch counts."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from skipwise.evaluation.cost import count_macs
+from skipwise.gating import GatePlan, GateSite
+from skipwise.models.owsm.architecture import OwsmArchitecture
+from skipwise.models.owsm.decoder import SourceStates
+from skipwise.models.owsm.network import OwsmNetwork
+
+PROMPT = 4
+
+
+def tiny_network(*, window_s: float | None, subsampling_factor: int) -> OwsmNetwork:
+    """Sizes that differ from each other, so that no two terms can be mixed up."""
+    architecture = OwsmArchitecture(
+        vocab_size=37,
+        hidden_size=24,
+        num_mel_bins=40,
+        subsampling_factor=subsampling_factor,
+        encoder_layers=2,
+        encoder_attention_heads=3,
+        encoder_ffn_dim=56,
+        cgmlp_dim=44,
+        cgmlp_kernel_size=7,
+        merge_kernel_size=5,
+        decoder_layers=2,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=52,
+        window_s=window_s,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return OwsmNetwork(architecture).eval()
+
+
+def torch_macs(network: OwsmNetwork, *, duration_s: float, num_fed_tokens: int, plan: GatePlan) -> tuple[int, int]:
+    """Return the MACs of encoder and decoder as torch counts them, with attention written out as products."""
+    features = network.extract([torch.zeros(round(duration_s * 16_000))])
+    with torch.no_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        with FlopCounterMode(display=False) as encoder_counter:
+            encoded = network.encode(network.embed(features), plan)
+        with FlopCounterMode(display=False) as decoder_counter:
+            gates, cache, source = network.decoder_gates(plan), network.decoder.start_cache(), SourceStates(encoded)
+            network.decoder(torch.ones(1, PROMPT, dtype=torch.long), source, gates, cache)
+            for _ in range(num_fed_tokens):
+                network.decoder(torch.ones(1, 1, dtype=torch.long), source, gates, cache)
+    return encoder_counter.get_total_flops() // 2, decoder_counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("subsampling_factor", [4, 8])
+@pytest.mark.parametrize("window_s", [None, 2.0])
+@pytest.mark.parametrize(
+    "closed",
+    [
+        (),
+        ("encoder.0.ffn1", "encoder.0.cgmlp", "decoder.0.src_attn", "decoder.1.self_attn"),
+        ("encoder.1.self_attn", "encoder.1.cgmlp", "encoder.0.ffn2", "decoder.1.ffn", "decoder.1.src_attn"),
+    ],
+)
+def test_the_formulae_count_what_torch_counts(
+    closed: tuple[str, ...], window_s: float | None, subsampling_factor: int
+) -> None:
+    network = tiny_network(window_s=window_s, subsampling_factor=subsampling_factor)
+    plan = GatePlan.closing(network.config.gate_sites(), closed)
+    counted = count_macs(
+        network.config, duration_s=1.3, num_prompt_tokens=PROMPT, num_fed_tokens=6, closed=plan.closed()
+    )
+    expected = torch_macs(network, duration_s=1.3, num_fed_tokens=6, plan=plan)
+    assert (counted.encoder, counted.decoder) == expected
+    assert counted.total == sum(expected)
+
+
+def test_a_closed_site_counts_nothing_and_every_site_counts_something() -> None:
+    architecture = tiny_network(window_s=None, subsampling_factor=4).config
+    dense = count_macs(architecture, duration_s=3.0, num_prompt_tokens=PROMPT, num_fed_tokens=9)
+    assert set(dense.sites) == set(architecture.gate_sites())
+    for site in architecture.gate_sites():
+        pruned = count_macs(architecture, duration_s=3.0, num_prompt_tokens=PROMPT, num_fed_tokens=9, closed={site})
+        assert dense.total - pruned.total == dense.sites[site] > 0
+
+
+def test_source_attention_that_never_runs_projects_no_keys() -> None:
+    architecture = tiny_network(window_s=30.0, subsampling_factor=4).config
+    closed = {GateSite("decoder", layer, "src_attn") for layer in range(architecture.decoder_layers)}
+    short, long = (
+        count_macs(architecture, duration_s=1.0, num_prompt_tokens=PROMPT, num_fed_tokens=fed, closed=closed).decoder
+        for fed in (0, 1)
+    )
+    # a step of the decoder no longer depends on the 749 frames of the window
+    assert long - short < 749 * architecture.hidden_size
+
+
+def test_a_very_short_input_costs_its_minimal_frames() -> None:
+    network = tiny_network(window_s=None, subsampling_factor=8)
+    plan = GatePlan.all_open(network.config.gate_sites())
+    counted = count_macs(network.config, duration_s=0.03, num_prompt_tokens=PROMPT, num_fed_tokens=0)
+    assert (counted.encoder, counted.decoder) == torch_macs(network, duration_s=0.03, num_fed_tokens=0, plan=plan)
