@@ -1,0 +1,89 @@
+"""The README's tables from results/reference/summary.json, so that no number there is typed by hand.
+
+python benchmarks/readme_tables.py          # rewrites what stands between the markers in README.md
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SUMMARY = ROOT / "results" / "reference" / "summary.json"
+TASKS = {"asr": ("transcription", "wer", "WER %"), "st_eng": ("translation into English", "bleu", "BLEU")}
+LANGUAGES = {"deu": "German", "fra": "French", "ita": "Italian"}
+
+Record = Mapping[str, Any]
+
+
+def overview(summary: Record) -> str:
+    """Return the table of the whole test set: one line a measure, dense beside pruned."""
+    dense, pruned = summary["dense"], summary["pruned"]
+    single = summary["time_ratios"]["single"]["all"]
+    batched = summary["time_ratios"]["batched"]["all"]
+    count = f"{dense['all']['utterances']:,} utterances and tasks of the held-out test set"
+    lines = [f"| {count} | dense | pruned |", "|---|---|---|"]
+    for task, (name, metric, unit) in TASKS.items():
+        cells = [_with_interval(record["per_task"][task], metric) for record in (dense, pruned)]
+        lines.append(f"| {name}, {unit} | {cells[0]} | {cells[1]} |")
+    decoder = [f"{record['all']['sparsity']['decoder']:.1%}" for record in (dense, pruned)]
+    lines.append(f"| decoder sites skipped | {decoder[0]} | {decoder[1]} |")
+    modules = [record["all"]["modules"] for record in (dense, pruned)]
+    lines.append(f"| modules run, of {modules[0]['all']} | {modules[0]['run']:.1f} | {modules[1]['run']:.1f} |")
+    macs = pruned["all"]["macs"]
+    lines.append(f"| decoder MACs, same tokens | 1 | {macs['decoder'] / macs['dense_decoder']:.2f} |")
+    lines.append(f"| decoder time, one utterance at a time | 1 | {_ratio(single['decoder'])} |")
+    lines.append(f"| whole time, one utterance at a time | 1 | {_ratio(single['total'])} |")
+    lines.append(f"| decoder time, in batches | 1 | {_ratio(batched['decoder'])} |")
+    return "\n".join(lines)
+
+
+def per_language(summary: Record) -> str:
+    """Return the table of every language and task, with 95 % intervals."""
+    systems = [name for name in ("dense", "pruned", "dense-only") if name in summary]
+    lines = [
+        "| | " + " | ".join(systems) + " | pruned - dense | decoder sparsity |",
+        "|---|" + "---|" * (len(systems) + 2),
+    ]
+    for task, (name, metric, unit) in TASKS.items():
+        for code, language in LANGUAGES.items():
+            groups = [summary[system]["per_language_task"][code][task] for system in systems]
+            difference = summary["differences"]["per_language_task"][code][task][metric]
+            cells = [_with_interval(group, metric) for group in groups]
+            cells.append(_signed(difference))
+            cells.append(f"{groups[1]['sparsity']['decoder']:.1%}")
+            lines.append(f"| {language}, {name}, {unit} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _with_interval(group: Record, metric: str) -> str:
+    low, high = group[f"{metric}_interval"]
+    return f"{group[metric]:.1f} ({low:.1f} to {high:.1f})"
+
+
+def _signed(difference: Record) -> str:
+    low, high = difference["absolute_interval"]
+    return f"{difference['absolute']:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _ratio(ratio: Record) -> str:
+    low, high = ratio["interval"]
+    return f"{ratio['median']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def main() -> None:
+    """Rewrite the README between the markers."""
+    summary = json.loads(SUMMARY.read_text(encoding="utf-8"))
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name, table in (("overview", overview(summary)), ("per-language", per_language(summary))):
+        begin, end = f"<!-- {name}: made by benchmarks/readme_tables.py -->", f"<!-- end of {name} -->"
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        assert pattern.search(text), f"README.md lacks the markers of {name}"
+        text = pattern.sub(lambda _, block=f"{begin}\n{table}\n{end}": block, text)
+    readme.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
