@@ -117,14 +117,14 @@ class DecoderLayer(nn.Module):
         cache: DecoderCache | None,
         gates: LayerGates,
     ) -> Float[Tensor, "batch length dim"]:
-        def attend_self(rows_hidden: Tensor, _: Rows) -> Tensor:
-            return self.self_attn(rows_hidden, cache, self.index)
-
-        def attend_source(rows_hidden: Tensor, rows: Rows) -> Tensor:
-            return self.src_attn(rows_hidden, source, rows, cache, self.index)
-
-        hidden = add_branch(hidden, attend_self, gate_of(gates, "self_attn"))
-        hidden = add_branch(hidden, attend_source, gate_of(gates, "src_attn"))
+        hidden = add_branch(
+            hidden, lambda rows_hidden, _: self.self_attn(rows_hidden, cache, self.index), gate_of(gates, "self_attn")
+        )
+        hidden = add_branch(
+            hidden,
+            lambda rows_hidden, rows: self.src_attn(rows_hidden, source, rows, cache, self.index),
+            gate_of(gates, "src_attn"),
+        )
         return add_branch(hidden, lambda rows_hidden, _: self.ffn(rows_hidden), gate_of(gates, "ffn"))
 
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from skipwise.features import SpeechStates
 from skipwise.gating.branch import (
     ALL_OPEN,
-    Branch,
     LayerGates,
     Rows,
     add_branch,
@@ -169,20 +168,20 @@ class EncoderLayer(nn.Module):
         any_gate = either(gate_of(gates, "self_attn"), gate_of(gates, "cgmlp"))
         if is_closed(any_gate):
             return hidden
-
-        def masked(module: nn.Module) -> Branch:
-            def run(rows_hidden: Tensor, rows: Rows) -> Tensor:
-                return module(rows_hidden, None if mask is None else select_rows(mask, rows))
-
-            return run
-
-        halves = [branch_output(masked(getattr(self, k)), hidden, gate_of(gates, k)) for k in ("self_attn", "cgmlp")]
+        halves = (
+            branch_output(
+                lambda rows_hidden, rows: self.self_attn(rows_hidden, _of_rows(mask, rows)),
+                hidden,
+                gate_of(gates, "self_attn"),
+            ),
+            branch_output(
+                lambda rows_hidden, rows: self.cgmlp(rows_hidden, _of_rows(mask, rows)),
+                hidden,
+                gate_of(gates, "cgmlp"),
+            ),
+        )
         both = torch.cat([torch.zeros_like(hidden) if half is None else half for half in halves], dim=-1)
-
-        def merge(_: Tensor, rows: Rows) -> Tensor:
-            return self.merge(select_rows(both, rows), None if mask is None else select_rows(mask, rows))
-
-        return add_branch(hidden, merge, any_gate)
+        return add_branch(hidden, lambda _, rows: self.merge(select_rows(both, rows), _of_rows(mask, rows)), any_gate)
 
 
 @final
@@ -211,6 +210,10 @@ class OwsmEncoder(nn.Module):
         for index, layer in enumerate(self.layers):
             hidden = layer(hidden, mask, ALL_OPEN if gates is None else gates[index])
         return SpeechStates(self.final_norm(hidden), embedded.num_frames, embedded.num_real_frames)
+
+
+def _of_rows(mask: Bool[Tensor, "batch time"] | None, rows: Rows) -> Bool[Tensor, "rows time"] | None:
+    return None if mask is None else select_rows(mask, rows)
 
 
 def _depthwise(channels: int, kernel_size: int) -> nn.Conv1d:

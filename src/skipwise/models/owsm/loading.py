@@ -104,11 +104,11 @@ def _model_folder(source: str | Path) -> Path:
 
 def _read_config(path: Path) -> OwsmArchitecture:
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise SkipwiseError(f"no model in {path.parent}: {CONFIG_FILE} is missing.") from error
-    except json.JSONDecodeError as error:
-        raise SkipwiseError(f"{path} is not JSON: {error}.") from error
+    except (ValueError, TypeError) as error:  # not UTF-8, not JSON, not an object
+        raise SkipwiseError(f"{path} is not a model's config: {error}.") from error
     if record.get("model_type") != MODEL_TYPE:
         raise SkipwiseError(
             f"{path} describes a model of type {record.get('model_type')!r}; this reads {MODEL_TYPE!r}."
@@ -118,18 +118,24 @@ def _read_config(path: Path) -> OwsmArchitecture:
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
-    index = folder / INDEX_FILE
-    names = [WEIGHTS_FILE]
-    if index.exists():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     weights: dict[str, Tensor] = {}
-    for name in names:
+    for name in _weight_files(folder / INDEX_FILE):
         try:
             with safe_open(folder / name, framework="pt") as file:
                 weights |= {key.removeprefix(KEY_PREFIX): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise SkipwiseError(f"cannot read the weights {folder / name}: {error}. Copy the model again.") from error
     return weights
+
+
+def _weight_files(index: Path) -> list[str]:
+    """The one file, or those that the index of a sharded model names."""
+    if not index.exists():
+        return [WEIGHTS_FILE]
+    try:
+        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SkipwiseError(f"{index} is not an index of weight files: {error!r}. Copy the model again.") from error
 
 
 def _check_keys(folder: Path, weights: dict[str, Tensor], network: OwsmNetwork) -> None:

@@ -62,6 +62,8 @@ class OwsmNetwork(nn.Module):
         """Return the encoder's states for the output of `embed`; sites that `gates` does not name are open."""
         if gates is None:
             return self.encoder(embedded)
+        if isinstance(gates, GatePlan):
+            gates = gates.expand(embedded.states.shape[0])  # else rows that a plan lacks would silently be closed
         layer_gates = gates.layer_gates("encoder", len(self.encoder.layers), self.feature_mean.device)
         return self.encoder(embedded, layer_gates)
 
@@ -72,6 +74,8 @@ class OwsmNetwork(nn.Module):
         gates: GatePlan | GateSample | None = None,
     ) -> Float[Tensor, "batch length vocab"]:
         """Return the logits after each position of whole prefixes: teacher forcing."""
+        if isinstance(gates, GatePlan):
+            gates = gates.expand(tokens.shape[0])
         layer_gates = None if gates is None else self.decoder_gates(gates)
         return self.decoder(tokens, SourceStates(encoded), layer_gates)
 
