@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skipwise.audio import MIN_SAMPLES, SAMPLE_RATE
@@ -27,6 +27,9 @@ def in_blocks(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:
     search_s=st.floats(0.01, 3.0),
     seed=st.integers(0, 9),
 )
+@example(
+    num_samples=4_801, block_size=1_000, max_window_s=0.1, search_s=0.015625, seed=0
+)  # search shorter than a crumb
 def test_windows_cover_the_stream_once_and_keep_to_their_size(
     num_samples: int, block_size: int, max_window_s: float, search_s: float, seed: int
 ) -> None:

@@ -68,7 +68,8 @@ def _windows(
             yield _window(held[:cut].copy(), position, sample_rate)
             held, position = held[cut:], position + cut
     if len(held) > size:
-        cut = _quietest(held, size - reach, min(size, len(held) - shortest), sample_rate)
+        last = min(size, len(held) - shortest)
+        cut = _quietest(held, min(size - reach, last), last, sample_rate)
         yield _window(held[:cut].copy(), position, sample_rate)
         held, position = held[cut:], position + cut
     if len(held):

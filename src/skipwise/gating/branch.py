@@ -75,8 +75,8 @@ def either(first: SiteGate, second: SiteGate) -> SiteGate:
 
 
 def select_rows(tensor: Tensor, rows: Rows) -> Tensor:
-    """Return the given rows of `tensor` [B, ...]: itself where `rows` is None or it has a single row for all."""
-    return tensor if rows is None or tensor.shape[0] == 1 != int(rows.numel()) else tensor[rows]
+    """Return the given rows of `tensor` [B, ...]; all of them where `rows` is None."""
+    return tensor if rows is None else tensor[rows]
 
 
 def branch_output(
