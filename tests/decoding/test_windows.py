@@ -29,7 +29,7 @@ def in_blocks(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:
 )
 @example(
     num_samples=4_801, block_size=1_000, max_window_s=0.1, search_s=0.015625, seed=0
-)  # search shorter than a crumb
+)  # searches less than a crumb
 def test_windows_cover_the_stream_once_and_keep_to_their_size(
     num_samples: int, block_size: int, max_window_s: float, search_s: float, seed: int
 ) -> None:
