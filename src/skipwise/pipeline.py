@@ -9,7 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -71,8 +71,10 @@ class Transcriber:
         Raises:
             SkipwiseError: if the model or its gates cannot be read, or do not belong together.
         """
-        if not isinstance(model, OwsmModel):
-            model = load_owsm(reference_model() if model is None else model, device=_checked_device(device))
+        if model is None:  # by its role, not by where this installation keeps it: results name their model
+            model = replace(load_owsm(reference_model(), device=_checked_device(device)), name="reference")
+        elif not isinstance(model, OwsmModel):
+            model = load_owsm(model, device=_checked_device(device))
         if model.network.training:
             raise SkipwiseError(
                 "this model is in training mode, so its dropout is on. Call model.network.eval() first."
