@@ -27,9 +27,7 @@ def in_blocks(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:
     search_s=st.floats(0.01, 3.0),
     seed=st.integers(0, 9),
 )
-@example(
-    num_samples=4_801, block_size=1_000, max_window_s=0.1, search_s=0.015625, seed=0
-)  # searches less than a crumb
+@example(num_samples=4_801, block_size=1_000, max_window_s=0.1, search_s=0.015625, seed=0)  # searches less than a crumb
 def test_windows_cover_the_stream_once_and_keep_to_their_size(
     num_samples: int, block_size: int, max_window_s: float, search_s: float, seed: int
 ) -> None:
