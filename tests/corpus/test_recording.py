@@ -99,6 +99,18 @@ def test_a_recording_repeats_byte_by_byte_and_its_segments_hold_the_speech():
     assert np.abs(samples[inside]).max() > 20 * np.abs(samples[~inside]).max()
 
 
+def test_a_crash_of_the_speaking_process_is_tried_again_and_a_refusal_is_not(monkeypatch):
+    expected = espeak.say(["Guten Tag."], SPEAKER)[0]
+    real, crashes = espeak._said_by_a_child, [11, 11]
+    monkeypatch.setattr(espeak, "_said_by_a_child", lambda *call: (crashes.pop(), b"") if crashes else real(*call))
+    np.testing.assert_array_equal(espeak.say(["Guten Tag."], SPEAKER)[0], expected)
+    refusals = []
+    monkeypatch.setattr(espeak, "_said_by_a_child", lambda *_: refusals.append(1) or (256, b""))
+    with pytest.raises(SkipwiseError, match=r"failed on voice 'de\+m3' \(status 256\)"):
+        espeak.say(["Guten Tag."], SPEAKER)
+    assert len(refusals) == 1
+
+
 def test_breathy_voices_repeat_although_they_use_random_numbers():
     first, again = (espeak.say(["Guten Tag."], _with_voice("de+f2"))[0] for _ in range(2))
     np.testing.assert_array_equal(first, again)

@@ -28,6 +28,10 @@ _RATE, _PITCH, _RANGE = 1, 3, 4
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
+# espeak-ng crashes now and then in a child of a process with threads; the samples do not depend on the attempt
+_ATTEMPTS = 5
+
+
 @cache
 def _library() -> ctypes.CDLL:
     try:
@@ -71,6 +75,17 @@ def check_voice(voice: str) -> None:
 def say(texts: Sequence[str], speaker: Speaker) -> list[NDArray[np.float32]]:
     """The samples of each text at SAMPLE_RATE, in [-1, 1]. The same call gives the same samples in any process."""
     _library()
+    for _ in range(_ATTEMPTS):
+        status, answer = _said_by_a_child(texts, speaker)
+        if status == 0:
+            return _unpack(answer, len(texts))
+        if not os.WIFSIGNALED(status):
+            break
+    raise SkipwiseError(f"espeak-ng failed on voice {speaker.voice!r} (status {status}). Is the voice installed?")
+
+
+def _said_by_a_child(texts: Sequence[str], speaker: Speaker) -> tuple[int, bytes]:
+    """The wait status of a process that speaks, and what it wrote."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         # Python 3.12 warns when a process with (BLAS) threads forks; the child calls nothing but espeak-ng.
@@ -87,10 +102,7 @@ def say(texts: Sequence[str], speaker: Speaker) -> list[NDArray[np.float32]]:
     os.close(writing)
     with open(reading, "rb") as pipe:
         answer = pipe.read()
-    _, status = os.waitpid(child, 0)
-    if status != 0:
-        raise SkipwiseError(f"espeak-ng failed on voice {speaker.voice!r} (status {status}). Is the voice installed?")
-    return _unpack(answer, len(texts))
+    return os.waitpid(child, 0)[1], answer
 
 
 def _unpack(answer: bytes, count: int) -> list[NDArray[np.float32]]:
