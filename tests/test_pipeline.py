@@ -256,7 +256,15 @@ def test_silence_gives_an_empty_text_and_a_warning_and_is_not_decoded(
         transcript = gated_transcriber.transcribe(path, language="de")
     assert transcript.text == "" and transcript.sparsity == {}
     assert transcript.timings.total_s == 0 and transcript.timings.audio_s == pytest.approx(5.0)
-    assert transcript.to_dict()["segments"][0] == {"start": 0.0, "end": 2.0, "text": "", "finished": True, "closed": []}
+    assert transcript.to_dict()["segments"][0] == {
+        "start": 0.0,
+        "end": 2.0,
+        "text": "",
+        "language": "deu",
+        "score": 0.0,
+        "finished": True,
+        "closed": [],
+    }
 
 
 def test_a_silent_stretch_is_named_and_the_rest_is_decoded(gated_transcriber: Transcriber) -> None:

@@ -1,15 +1,14 @@
 """The whole flow: audio -> windows -> features -> plans -> encoder -> decoder -> text.
 
-Shapes: B windows decoded together, P prompt tokens.
+Shapes: B windows decoded together.
 """
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -18,15 +17,28 @@ from typing import Literal, final
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch import Tensor
 
 from skipwise.audio import AudioSource, load_audio, stream_audio
 from skipwise.data.languages import to_iso639_3
-from skipwise.decoding.greedy import greedy_search
+from skipwise.decoding.hypothesis import Hypothesis
+from skipwise.decoding.language import predict_language
 from skipwise.decoding.options import DecodeOptions
-from skipwise.decoding.result import Segment, Timings, Transcript
+from skipwise.decoding.result import Alternative, Segment, Transcript
+from skipwise.decoding.search import search
+from skipwise.decoding.sentences import Sentence, sentences_of
 from skipwise.decoding.windows import is_silence, quiet_windows
+from skipwise.decoding.work import (
+    Job,
+    Part,
+    Request,
+    Stretch,
+    audio_label,
+    make_batches,
+    shared_timings,
+    to_transcript,
+)
 from skipwise.errors import SkipwiseError, SkipwiseWarning
+from skipwise.features import SpeechStates
 from skipwise.gating import OPEN_PLANNER, AdapterPlanner, Context, FixedPlanner, GateAdapter, GatePlan, Planner
 from skipwise.models.attach import check_base, describe_base
 from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel, load_owsm
@@ -34,24 +46,7 @@ from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel, load_owsm
 Gates = Literal["auto", "none"] | str | Path | GateAdapter | GatePlan | None
 """Those beside the model if it has some; none (`none` or None); a folder or Hub name; an adapter; one fixed plan."""
 
-_SPANS_NAMED = 3
-
-
-@final
-@dataclass(frozen=True)
-class Request:
-    """One thing to transcribe or to translate."""
-
-    audio: AudioSource
-    """A path, the bytes of a file, a binary file object, or (samples, sample_rate)."""
-    language: str
-    """Language of the speech: `de` or `deu`."""
-    task: str = "asr"
-    """`asr`, or a translation: `st_eng`."""
-    start_s: float = 0.0
-    """Where to begin in the audio."""
-    end_s: float | None = None
-    """Where to stop; None is its end. A part of a file is held in memory as a whole."""
+_NOTHING_FOUND = Hypothesis(tokens=(), score=0.0, finished=False)
 
 
 @final
@@ -93,58 +88,78 @@ class Transcriber:
         """Tasks that the model knows."""
         return self.model.network.config.tasks
 
-    def context(self, language: str, task: str = "asr") -> Context:
-        """Return the context that a request's gates are decided from.
+    def context(self, language: str | None, task: str = "asr") -> Context:
+        """Return the context that a request's gates are decided from; a language of None is to be predicted.
 
         Raises:
-            SkipwiseError: if the model does not know the language or the task.
+            SkipwiseError: if the model does not know the language or the task, or the options do not suit the task.
         """
-        context = Context(language=_language(language), task=task)
-        self.model.network.config.prompt(str(context.language), task)
+        config = self.model.network.config
+        context = Context(language=None if language is None else _language(language), task=task)
+        config.prompt(context.language or config.languages[0], task)
+        self.options.check_task(task)
         return context
 
-    def transcribe(self, audio: AudioSource, *, language: str, task: str = "asr") -> Transcript:
+    def transcribe(
+        self, audio: AudioSource, *, language: str | None = None, task: str = "asr", previous_text: str | None = None
+    ) -> Transcript:
         """Return the text of one file, stream or (samples, sample_rate) of any length, in bounded memory.
+
+        Without a `language` the model says for each window which one it hears. `previous_text` is what was said before.
 
         Raises:
             SkipwiseError: if there is no sound in it, or the model does not know the language or the task.
         """
-        return next(self.transcribe_many([Request(audio, language, task)]))
+        return next(self.transcribe_many([Request(audio, language, task, previous_text=previous_text)]))
 
     def transcribe_many(self, requests: Iterable[Request], *, batch_s: float = 120.0) -> Iterator[Transcript]:
         """Yield a transcript a request, in their order, decoding together what fits into `batch_s` padded seconds.
 
-        Requests are read as they are needed. Put those of similar length side by side: less padding. Raises as
-        `transcribe`, when it comes to the request in question.
+        Requests are read as they are needed. Put those of similar length side by side: less padding. Where each window
+        is told the text of the one before it, windows are decoded one by one. Raises as `transcribe`, when it comes to
+        the request in question.
         """
-        jobs = (job for index, request in enumerate(requests) for job in self._jobs(index, request))
-        parts = (part for batch in _batches(jobs, batch_s, self.model) for part in self._parts(batch))
+        if self.options.condition_on_previous:
+            parts = (part for index, request in enumerate(requests) for part in self._chained(index, request))
+        else:
+            jobs = (job for index, request in enumerate(requests) for job in self._jobs(index, request))
+            batches = make_batches(jobs, batch_s, window_s=self.model.network.config.window_s)
+            parts = (part for batch in batches for part in self._parts(batch))
         for _, group in groupby(parts, key=lambda part: part.stretch.index):
-            yield _transcript(list(group))
+            yield to_transcript(list(group))
 
-    def _jobs(self, index: int, request: Request) -> Iterator[_Job]:
+    def _jobs(self, index: int, request: Request) -> Iterator[Job]:
         """The windows of a request, cut at quiet points, each with what decoding starts from."""
         config, context = self.model.network.config, self.context(request.language, request.task)
-        prompt = config.prompt(str(context.language), str(context.task))
         max_window_s = min(config.max_window_s, config.window_s or config.max_window_s)
+        previous_text = request.previous_text
         for window in quiet_windows(_blocks(request), max_window_s=max_window_s):
             samples = None if is_silence(window.samples) else torch.tensor(window.samples)
             start_s, end_s = (request.start_s + second for second in (window.start_s, window.end_s))
-            yield _Job(_Stretch(index, request, context, start_s, end_s), prompt, samples)
+            yield Job(Stretch(index, request, context, start_s, end_s), samples, previous_text)
+            previous_text = None
 
-    def _parts(self, batch: Sequence[_Job]) -> Iterator[_Part]:
+    def _chained(self, index: int, request: Request) -> Iterator[Part]:
+        """The results of a request's windows, each decoded with the text of the last one that was not silent."""
+        previous_text = request.previous_text
+        for job in self._jobs(index, request):
+            (part,) = self._parts([replace(job, previous_text=previous_text)])
+            if not part.segment.is_silent:
+                previous_text = part.segment.text
+            yield part
+
+    def _parts(self, batch: Sequence[Job]) -> Iterator[Part]:
         """The batch's jobs with their results, in order; silence is not decoded."""
         decoded = iter(self._decoded([job for job in batch if job.samples is not None]))
-        return (_silent(job.stretch) if job.samples is None else next(decoded) for job in batch)
+        return (Part.silent(job.stretch) if job.samples is None else next(decoded) for job in batch)
 
     @torch.inference_mode()
-    def _decoded(self, batch: Sequence[_Job]) -> list[_Part]:
+    def _decoded(self, batch: Sequence[Job]) -> list[Part]:
         if not batch:
             return []
-        network, vocabulary = self.model.network, self.model.vocabulary
+        network = self.model.network
         device = network.feature_mean.device
         contexts = [job.stretch.context for job in batch]
-        prompts_BP = torch.tensor([job.prompt for job in batch], device=device)
         clock = _Clock(device)
 
         features = network.extract([job.samples.to(device) for job in batch if job.samples is not None])
@@ -153,27 +168,77 @@ class Transcriber:
         encoder_plan = self.planner.encoder(contexts, embedded.pooled())
         encoded = network.encode(embedded, encoder_plan)
         encoder_s = clock.lap()
+        contexts = self._heard(contexts, encoded)
         decoder_plan = self.planner.decoder(contexts, encoded.pooled())
-        found = greedy_search(network, encoded, prompts_BP, options=self.options, gates=decoder_plan)
+        prompts = [self._prompt(job, context) for job, context in zip(batch, contexts, strict=True)]
+        found = search(network, encoded, prompts, options=self.options, gates=decoder_plan)
         decoder_s = clock.lap()
 
         plan, batch_s = encoder_plan.join(decoder_plan), sum(job.stretch.duration_s for job in batch)
+        seconds = (features_s, encoder_s, decoder_s)
         return [
-            _Part(
+            Part(
                 job.stretch,
-                Segment(
-                    start_s=job.stretch.start_s,
-                    end_s=job.stretch.end_s,
-                    text=vocabulary.decode(hypothesis.tokens).strip(),
-                    tokens=hypothesis.tokens,
-                    score=hypothesis.score,
-                    finished=hypothesis.finished,
-                    plan=plan.row(row),
-                ),
-                _timings(job.stretch, job.stretch.duration_s / batch_s, (features_s, encoder_s, decoder_s)),
+                self._segment(job.stretch, context, hypotheses, plan.row(row), len(prompts[row])),
+                shared_timings(job.stretch, job.stretch.duration_s / batch_s, seconds),
             )
-            for row, (job, hypothesis) in enumerate(zip(batch, found, strict=True))
+            for row, (job, context, hypotheses) in enumerate(zip(batch, contexts, found, strict=True))
         ]
+
+    def _heard(self, contexts: Sequence[Context], encoded: SpeechStates) -> list[Context]:
+        """The contexts, with the likeliest language where none was given."""
+        unknown = [row for row, context in enumerate(contexts) if context.language is None]
+        heard = list(contexts)
+        if unknown:
+            rows = encoded.select(torch.tensor(unknown, device=encoded.states.device))
+            plan = self.planner.decoder([contexts[row] for row in unknown], rows.pooled())
+            best = predict_language(self.model.network, rows, plan).argmax(dim=1).tolist()
+            for row, language in zip(unknown, best, strict=True):
+                heard[row] = replace(contexts[row], language=self.languages[language])
+        return heard
+
+    def _prompt(self, job: Job, context: Context) -> list[int]:
+        previous = None if job.previous_text is None else self.model.vocabulary.encode_previous(job.previous_text)
+        return self.model.network.config.prompt(
+            str(context.language), str(context.task), timestamps=self.options.timestamps, previous=previous
+        )
+
+    def _segment(
+        self,
+        stretch: Stretch,
+        context: Context,
+        hypotheses: Sequence[Hypothesis],
+        plan: GatePlan,
+        num_prompt_tokens: int,
+    ) -> Segment:
+        if not hypotheses:
+            warnings.warn(
+                f"{audio_label(stretch.request.audio)}, {stretch.start_s:.1f} to {stretch.end_s:.1f} s: no hypothesis "
+                f"is as long as min_length_ratio {self.options.min_length_ratio} asks for. Ask for less.",
+                SkipwiseWarning,
+                stacklevel=2,
+            )
+        best, *others = hypotheses or [_NOTHING_FOUND]
+        return Segment(
+            start_s=stretch.start_s,
+            end_s=stretch.end_s,
+            text=self._text(best),
+            language=context.language,
+            tokens=best.tokens,
+            score=best.score,
+            finished=best.finished,
+            plan=plan,
+            num_prompt_tokens=0 if self.options.method == "ctc" else num_prompt_tokens,
+            sentences=self._sentences(stretch, best) if self.options.timestamps else (),
+            alternatives=tuple(Alternative(text=self._text(other), score=other.score) for other in others),
+        )
+
+    def _sentences(self, stretch: Stretch, hypothesis: Hypothesis) -> tuple[Sentence, ...]:
+        config, vocabulary = self.model.network.config, self.model.vocabulary
+        return sentences_of(hypothesis.tokens, config, vocabulary, start_s=stretch.start_s, end_s=stretch.end_s)
+
+    def _text(self, hypothesis: Hypothesis) -> str:
+        return self.model.vocabulary.decode(hypothesis.tokens).strip()
 
 
 def reference_model() -> Path:
@@ -189,44 +254,6 @@ def reference_model() -> Path:
             "install skipwise again."
         )
     return folder
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Stretch:
-    """Where a window lies: in which request, and when."""
-
-    index: int
-    request: Request
-    context: Context
-    start_s: float
-    end_s: float
-
-    @property
-    def duration_s(self) -> float:
-        return self.end_s - self.start_s
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """One window to decode."""
-
-    stretch: _Stretch
-    prompt: list[int]
-    samples: Tensor | None
-    """None for silence."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """One window's result; it does not hold on to the samples, or all of a long file would be in memory at its end."""
-
-    stretch: _Stretch
-    segment: Segment
-    timings: Timings
-    is_silent: bool = False
 
 
 @final
@@ -297,77 +324,3 @@ def _blocks(request: Request) -> Iterator[Float32[np.ndarray, " samples"]]:
     if request.start_s == 0.0 and request.end_s is None:
         return stream_audio(request.audio)
     return iter([load_audio(request.audio, start_s=request.start_s, end_s=request.end_s)])
-
-
-def _batches(jobs: Iterable[_Job], batch_s: float, model: OwsmModel) -> Iterator[list[_Job]]:
-    """Consecutive jobs, padded to the longest, within `batch_s` seconds; a longer job makes a batch of its own."""
-    if not batch_s > 0:
-        raise SkipwiseError(f"batch_s must be above 0 seconds, got {batch_s}. The default is 120.")
-    batch: list[_Job] = []
-    rows, longest_s = 0, 0.0
-    for job in jobs:
-        if job.samples is not None:
-            job_s = model.network.config.window_s or job.stretch.duration_s
-            if rows and (rows + 1) * max(longest_s, job_s) > batch_s:
-                yield batch
-                batch, rows, longest_s = [], 0, 0.0
-            rows, longest_s = rows + 1, max(longest_s, job_s)
-        batch.append(job)
-    if batch:
-        yield batch
-
-
-def _silent(stretch: _Stretch) -> _Part:
-    segment = Segment(
-        start_s=stretch.start_s,
-        end_s=stretch.end_s,
-        text="",
-        tokens=(),
-        score=0.0,
-        finished=True,
-        plan=GatePlan.all_open(()),
-    )
-    return _Part(stretch, segment, _timings(stretch, 0.0, (0.0, 0.0, 0.0)), is_silent=True)
-
-
-def _timings(stretch: _Stretch, share: float, seconds: tuple[float, float, float]) -> Timings:
-    """The part of a batch's seconds that falls to one of its windows."""
-    features_s, encoder_s, decoder_s = (share * value for value in seconds)
-    return Timings(audio_s=stretch.duration_s, features_s=features_s, encoder_s=encoder_s, decoder_s=decoder_s)
-
-
-def _transcript(parts: Sequence[_Part]) -> Transcript:
-    """One request's windows, put together."""
-    first = parts[0].stretch
-    _warn_of_silence(first.request.audio, [part.stretch for part in parts if part.is_silent])
-    return Transcript(
-        text=" ".join(part.segment.text for part in parts if part.segment.text),
-        language=str(first.context.language),
-        task=first.request.task,
-        segments=tuple(part.segment for part in parts),
-        timings=Timings.sum_of([part.timings for part in parts]),
-    )
-
-
-def _warn_of_silence(audio: AudioSource, silent: Sequence[_Stretch]) -> None:
-    spans: list[tuple[float, float]] = []
-    for stretch in silent:
-        if spans and abs(spans[-1][1] - stretch.start_s) < 1e-3:
-            spans[-1] = (spans[-1][0], stretch.end_s)
-        else:
-            spans.append((stretch.start_s, stretch.end_s))
-    if spans:
-        named = ", ".join(f"{start_s:.1f} to {end_s:.1f} s" for start_s, end_s in spans[:_SPANS_NAMED])
-        more = f" and {len(spans) - _SPANS_NAMED} more stretches" if len(spans) > _SPANS_NAMED else ""
-        warnings.warn(
-            f"{_label(audio)} is silent from {named}{more}: nothing was decoded there. If there is speech in it, check "
-            "the recording's level and channels.",
-            SkipwiseWarning,
-            stacklevel=2,
-        )
-
-
-def _label(audio: AudioSource) -> str:
-    if isinstance(audio, str | os.PathLike):
-        return os.fspath(audio)
-    return str(getattr(audio, "name", "the given audio"))

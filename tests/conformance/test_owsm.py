@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from skipwise.decoding import DecodeOptions, greedy_search
+from skipwise.decoding import DecodeOptions, search
 from skipwise.features import SpeechStates
 from skipwise.gating import Context, GatePlan, GateSite
 from skipwise.models.owsm.decoder import SourceStates
@@ -93,10 +93,10 @@ class OwsmCase(FamilyCase):
     def search(
         self, model: nn.Module, encoded: SpeechStates, rows: Sequence[int], plan: GatePlan | None
     ) -> list[list[int]]:
-        prompts = self._prompts(model)[list(rows)]
+        prompts = self._prompts(model)[list(rows)].tolist()
         options = DecodeOptions(max_length_ratio=-NUM_SEARCHED)
-        found = greedy_search(_owsm(model), encoded, prompts, options=options, gates=plan)
-        return [[*prompt, *found[row].tokens] for row, prompt in enumerate(prompts.tolist())]
+        found = search(_owsm(model), encoded, prompts, options=options, gates=plan)
+        return [[*prompt, *found[row][0].tokens] for row, prompt in enumerate(prompts)]
 
     def _prompts(self, model: nn.Module) -> Tensor:
         config = _owsm(model).config

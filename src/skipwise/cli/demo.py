@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skipwise.cli import options
 from skipwise.errors import SkipwiseError
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the gate map and the numbers.")] = Path(
         "demo"
     ),
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model folder or Hub name [default: the one shipped].")
-    ] = None,
+    model: options.Model = None,
     gates: Annotated[
         str, typer.Option("--gates", help="auto: those beside the model; or an adapter's folder.")
     ] = "auto",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skipwise.cli import options
 from skipwise.errors import SkipwiseError
 
 if TYPE_CHECKING:
@@ -27,22 +28,22 @@ def evaluate(  # noqa: PLR0913 one argument is one option
         list[str] | None,
         typer.Option("--task", "-t", help="asr, st_eng; may be given again [default: all that have references]."),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model folder or Hub name [default: the one shipped].")
-    ] = None,
-    gates: Annotated[
-        str, typer.Option("--gates", help="auto: those beside the model; none: skip nothing; or an adapter's folder.")
-    ] = "auto",
+    model: options.Model = None,
+    gates: options.Gates = "auto",
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Evaluate so many utterances, spread evenly over the data.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")] = None,
     batch_s: Annotated[float, typer.Option("--batch-s", min=0.1, help="Seconds of audio decoded together.")] = 120.0,
-    max_length_ratio: Annotated[
-        float, typer.Option("--max-length-ratio", help="Most tokens per encoder frame; -n: n tokens.")
-    ] = 0.4,
+    method: options.Method = "attention",
+    beam_size: options.BeamSize = 1,
+    ctc_weight: options.CtcWeight = 0.0,
+    max_length_ratio: options.MaxLengthRatio = 0.4,
+    min_length_ratio: options.MinLengthRatio = 0.0,
+    length_bonus: options.LengthBonus = 0.0,
+    normalize_length: options.NormalizeLength = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of batch order and intervals.")] = 0,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    device: options.Device = "cpu",
 ) -> None:
     """Score a model on a test set: WER, BLEU, chrF, what was skipped, and the time it took."""
     from skipwise.cli.tables import make_console, print_evaluation
@@ -54,9 +55,16 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     from skipwise.pipeline import Transcriber
 
     utterances = _spread(read_data(data, split, languages=language), limit)
-    transcriber = Transcriber(
-        model, gates=gates, device=device, options=DecodeOptions(max_length_ratio=max_length_ratio)
+    decoding = DecodeOptions(
+        method=method,
+        beam_size=beam_size,
+        ctc_weight=ctc_weight,
+        max_length_ratio=max_length_ratio,
+        min_length_ratio=min_length_ratio,
+        length_bonus=length_bonus,
+        normalize_length=normalize_length,
     )
+    transcriber = Transcriber(model, gates=gates, device=device, options=decoding)
     tasks = task or _tasks_of(transcriber, utterances)
     batches = make_batches(transcriber, utterances, tasks, batch_s=batch_s, seed=seed)
     rows, stopped = _decoded(transcriber, batches)

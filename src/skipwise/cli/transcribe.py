@@ -8,42 +8,72 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skipwise.cli import options
 from skipwise.errors import SkipwiseError
 
 if TYPE_CHECKING:
     from skipwise.audio import AudioSource
     from skipwise.decoding.result import Transcript
 
+_PREDICTED = "auto"
 
-def transcribe(
+
+def transcribe(  # noqa: PLR0913 one argument is one option
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Audio files; - is standard input.")],
-    language: Annotated[str, typer.Option("--language", "-l", help="Language of the speech: de or deu.")],
+    language: Annotated[
+        str, typer.Option("--language", "-l", help="Language of the speech: de or deu; auto: the model says it.")
+    ] = _PREDICTED,
     task: Annotated[str, typer.Option("--task", "-t", help="asr writes down, st_eng translates into English.")] = "asr",
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model folder or Hub name [default: the one shipped].")
-    ] = None,
-    gates: Annotated[
-        str, typer.Option("--gates", help="auto: those beside the model; none: skip nothing; or an adapter's folder.")
-    ] = "auto",
+    model: options.Model = None,
+    gates: options.Gates = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file, on a line of its own.")] = False,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps", help="Say when each sentence begins and ends [predict_time].")
+    ] = False,
+    previous_text: Annotated[
+        str | None, typer.Option("--previous-text", help="What was said before, in the output's language [text_prev].")
+    ] = None,
+    condition_on_previous: options.ConditionOnPrevious = False,
+    method: options.Method = "attention",
+    beam_size: options.BeamSize = 1,
+    nbest: options.Nbest = 1,
+    ctc_weight: options.CtcWeight = 0.0,
+    max_length_ratio: options.MaxLengthRatio = 0.4,
+    min_length_ratio: options.MinLengthRatio = 0.0,
+    length_bonus: options.LengthBonus = 0.0,
+    normalize_length: options.NormalizeLength = False,
+    device: options.Device = "cpu",
 ) -> None:
     """Write down, or translate, the speech in audio files of any format and length."""
+    from skipwise.decoding.options import DecodeOptions
     from skipwise.pipeline import Transcriber
 
-    transcriber = Transcriber(model, gates=gates, device=device)
-    transcriber.context(language, task)  # a mistake here is told once, not for each file
+    decoding = DecodeOptions(
+        method=method,
+        beam_size=beam_size,
+        nbest=nbest,
+        ctc_weight=ctc_weight,
+        max_length_ratio=max_length_ratio,
+        min_length_ratio=min_length_ratio,
+        length_bonus=length_bonus,
+        normalize_length=normalize_length,
+        timestamps=timestamps,
+        condition_on_previous=condition_on_previous,
+    )
+    transcriber = Transcriber(model, gates=gates, device=device, options=decoding)
+    given = None if language == _PREDICTED else language
+    transcriber.context(given, task)  # a mistake here is told once, not for each file
     num_failed = 0
     for name in files:
         try:
-            transcript = transcriber.transcribe(_source(name), language=language, task=task)
+            transcript = transcriber.transcribe(_source(name), language=given, task=task, previous_text=previous_text)
         except SkipwiseError as error:
             if len(files) == 1:
                 raise
             num_failed += 1
             print(f"Error: {error}", file=sys.stderr)
             continue
-        print(_line(name, transcript, as_json=as_json, is_only=len(files) == 1), flush=True)
+        print(_record(name, transcript) if as_json else _text(name, transcript, is_only=len(files) == 1), flush=True)
     if num_failed:
         print(f"Error: {num_failed} of {len(files)} files could not be read.", file=sys.stderr)
         raise typer.Exit(2)
@@ -53,7 +83,30 @@ def _source(name: str) -> AudioSource:
     return sys.stdin.buffer if name == "-" else name
 
 
-def _line(name: str, transcript: Transcript, *, as_json: bool, is_only: bool) -> str:
-    if as_json:
-        return json.dumps({"file": name, **transcript.to_dict()}, ensure_ascii=False)
+def _record(name: str, transcript: Transcript) -> str:
+    return json.dumps({"file": name, **transcript.to_dict()}, ensure_ascii=False)
+
+
+def _text(name: str, transcript: Transcript, *, is_only: bool) -> str:
+    """The text; a line a sentence where their times are known, and the other hypotheses below each segment's best."""
+    sentences = [sentence for segment in transcript.segments for sentence in segment.sentences]
+    if sentences:
+        text = "\n".join(f"[{_clock(s.start_s)} - {_clock(s.end_s)}] {s.text}" for s in sentences)
+        return text if is_only else f"{name}:\n{text}"
+    if any(segment.alternatives for segment in transcript.segments):
+        text = "\n".join(
+            f"{score:.3f}\t{hypothesis}"
+            for segment in transcript.segments
+            for hypothesis, score in [
+                (segment.text, segment.score),
+                *((alternative.text, alternative.score) for alternative in segment.alternatives),
+            ]
+        )
+        return text if is_only else f"{name}:\n{text}"
     return transcript.text if is_only else f"{name}: {transcript.text}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds, 2), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours:d}:{minutes:02d}:{rest:05.2f}" if hours else f"{minutes:02d}:{rest:05.2f}"

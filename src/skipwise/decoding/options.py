@@ -3,26 +3,62 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import final
 
-from skipwise.errors import SkipwiseError
+from skipwise.errors import SkipwiseError, SkipwiseWarning
+
+METHODS = ("attention", "ctc")
+
+TRANSLATION_PREFIX = "st_"
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class DecodeOptions:
-    """How hypotheses are searched for."""
+    """How hypotheses are searched for: as in ESPnet's `Speech2Text`, greedily unless told otherwise."""
 
+    method: str = "attention"
+    """`attention`: the decoder speaks, beam search; `ctc`: the CTC head alone, its best path (`ctc.argmax`)."""
+    beam_size: int = 1
+    """`beam_size`: hypotheses followed at once; 1 is greedy. ESPnet's default is 5 in Python, 20 in recipes."""
+    nbest: int = 1
+    """`nbest`: how many of the hypotheses found are returned, best first."""
+    ctc_weight: float = 0.0
+    """`ctc_weight`: share of the CTC head in a token's score, in [0, 1); the decoder has the rest."""
     max_length_ratio: float = 0.4
-    """`maxlenratio`: most tokens per encoder frame, at least 1 in all; 0: one a frame; -n: n for every length."""
+    """`maxlenratio`: most tokens per encoder frame, at least 1 in all; 0: one a frame, and the search ends when longer
+    hypotheses only get worse; -n: n for every length."""
+    min_length_ratio: float = 0.0
+    """`minlenratio`: fewest tokens per encoder frame; -n: n for every length. Where nothing is that long, the search is
+    repeated with 0.1 less."""
+    length_bonus: float = 0.0
+    """`penalty`: added to the score for each token."""
+    normalize_length: bool = False
+    """`normalize_length`: order the hypotheses by score per token, prompt included."""
+    timestamps: bool = False
+    """`predict_time`: predict when each sentence begins and ends."""
+    condition_on_previous: bool = False
+    """`condition_on_prev_text`: each window of a long recording is told the text of the window before it."""
 
     def __post_init__(self) -> None:
-        ratio = self.max_length_ratio
-        if not math.isfinite(ratio) or (ratio < 0 and ratio != int(ratio)):
+        if self.method not in METHODS:
+            raise SkipwiseError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}.")
+        for name in ("beam_size", "nbest"):
+            if getattr(self, name) < 1:
+                raise SkipwiseError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if not 0 <= self.ctc_weight < 1:
             raise SkipwiseError(
-                f"max_length_ratio must be tokens per encoder frame (0.4), 0 for one a frame, or minus a whole number "
-                f"of tokens (-50); got {ratio}."
+                f"ctc_weight must be in [0, 1), got {self.ctc_weight}. For the CTC head alone use the method ctc."
+            )
+        if not math.isfinite(self.length_bonus):
+            raise SkipwiseError(f"length_bonus must be a finite number, got {self.length_bonus}.")
+        _check_ratio("max_length_ratio", self.max_length_ratio)
+        _check_ratio("min_length_ratio", self.min_length_ratio)
+        if self.timestamps and (self.ctc_weight > 0 or self.method == "ctc"):
+            raise SkipwiseError(
+                "the CTC head knows no timestamps: use the method attention with ctc_weight 0, or no timestamps."
             )
 
     def max_tokens(self, num_frames: int) -> int:
@@ -30,3 +66,38 @@ class DecodeOptions:
         if self.max_length_ratio < 0:
             return -int(self.max_length_ratio)
         return num_frames if self.max_length_ratio == 0 else max(1, int(self.max_length_ratio * num_frames))
+
+    def min_tokens(self, num_frames: int) -> int:
+        """Return the fewest tokens, `<eos>` not counted, of a hypothesis that is kept."""
+        ratio = self.min_length_ratio
+        return -int(ratio) if ratio < 0 else int(ratio * num_frames)
+
+    def check_task(self, task: str) -> None:
+        """Warn where a translation would listen to the CTC head, which writes the source language.
+
+        Raises:
+            SkipwiseError: where it would listen to nothing else.
+        """
+        if not task.startswith(TRANSLATION_PREFIX):
+            return
+        if self.method == "ctc":
+            raise SkipwiseError(
+                f"the CTC head writes down the source language, so the method ctc cannot do the task {task}. "
+                "Use the method attention."
+            )
+        if self.ctc_weight > 0:
+            warnings.warn(
+                f"the CTC head writes down the source language: ctc_weight {self.ctc_weight} draws the task {task} "
+                "towards untranslated text. Use 0 for translation.",
+                SkipwiseWarning,
+                stacklevel=2,
+            )
+
+
+def _check_ratio(name: str, ratio: float) -> None:
+    if not math.isfinite(ratio) or (ratio < 0 and ratio != int(ratio)):
+        zero = "0 for one a frame" if name == "max_length_ratio" else "0 for none"
+        raise SkipwiseError(
+            f"{name} must be tokens per encoder frame (0.4), {zero}, or minus a whole number of tokens (-50); "
+            f"got {ratio}."
+        )

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, final
 
+from skipwise.decoding.sentences import Sentence
 from skipwise.gating import GatePlan, Stack, sparsity_by_stack
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """Another hypothesis of a segment."""
+
+    text: str
+    score: float
+    """As that of the segment; with `normalize_length` alternatives are not in the order of it."""
 
 
 @final
@@ -20,14 +31,24 @@ class Segment:
     """Where it ends in the file."""
     text: str
     """What was said, or its translation; empty for silence."""
+    language: str | None
+    """ISO 639-3 code of the speech, given or predicted; None for silence of an unknown language."""
     tokens: tuple[int, ...]
-    """The text's tokens."""
+    """The text's tokens, with its timestamps."""
     score: float
-    """Sum of their log-probabilities."""
+    """Weighted sum of their log-probabilities: see `Hypothesis`."""
     finished: bool
     """False where the length limit cut the text off."""
     plan: GatePlan
     """The gates that it ran under: one row over the gated sites of both stacks; no site for silence."""
+    num_prompt_tokens: int
+    """Tokens that the decoder was started with; 0 where it did not run."""
+    is_silent: bool = False
+    """Nothing was decoded here: there was no sound."""
+    sentences: tuple[Sentence, ...] = ()
+    """What was said when, if timestamps were asked for."""
+    alternatives: tuple[Alternative, ...] = ()
+    """The next best hypotheses, if more than one was asked for."""
 
 
 @final
@@ -72,7 +93,7 @@ class Transcript:
     text: str
     """All segments' texts."""
     language: str
-    """ISO 639-3 code of the speech."""
+    """ISO 639-3 code of the speech; where it was predicted, that of most seconds, `und` if there are none."""
     task: str
     segments: tuple[Segment, ...]
     """In their order; together they cover the audio."""
@@ -93,16 +114,7 @@ class Transcript:
             "text": self.text,
             "language": self.language,
             "task": self.task,
-            "segments": [
-                {
-                    "start": round(segment.start_s, 3),
-                    "end": round(segment.end_s, 3),
-                    "text": segment.text,
-                    "finished": segment.finished,
-                    "closed": [str(site) for site in segment.plan.closed()],
-                }
-                for segment in self.segments
-            ],
+            "segments": [_segment(segment) for segment in self.segments],
             "sparsity": dict(self.sparsity),
             "seconds": {
                 "audio": self.timings.audio_s,
@@ -112,3 +124,23 @@ class Transcript:
             },
             "rtf": self.timings.rtf,
         }
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "start": round(segment.start_s, 3),
+        "end": round(segment.end_s, 3),
+        "text": segment.text,
+        "language": segment.language,
+        "score": segment.score,
+        "finished": segment.finished,
+        "closed": [str(site) for site in segment.plan.closed()],
+    }
+    if segment.sentences:
+        record["sentences"] = [
+            {"start": round(sentence.start_s, 3), "end": round(sentence.end_s, 3), "text": sentence.text}
+            for sentence in segment.sentences
+        ]
+    if segment.alternatives:
+        record["alternatives"] = [asdict(alternative) for alternative in segment.alternatives]
+    return record

@@ -2,17 +2,19 @@
 
 Counted: every product of matrices, convolution and attention score that runs for one row on its own, without the
 padding of a batch. Not counted: what is no product (norms, activations, embeddings, softmax), the log-mel front end,
-the CTC head, which decoding does not run, and the gate predictor (tens of thousands, once an utterance).
+the CTC head, and the gate predictor (tens of thousands, once an utterance). A beam is counted as if all its hypotheses
+were as long as the best one.
 
-With T encoder frames, P prompt tokens, L decoder positions (the prompt and every token that is fed back), D width:
+With T encoder frames, P prompt tokens, N tokens that are fed back, K beams, L = P + K N decoder positions, D width:
 
     conv embedding       sum over convolutions of  out_frames * out_bins * 9 * in_channels * D,  then  T * bins * D * D
     ffn1, ffn2           2 T D F                                           F = encoder_ffn_dim
     encoder self_attn    4 T D^2 + 2 T^2 D
     cgmlp                T D G + T (G/2) K + T (G/2) D                     G = cgmlp_dim, K = its kernel
     merge                T 2D K' + T 2D D                                  runs if self_attn or cgmlp does
-    decoder self_attn    4 L D^2 + 2 D (P^2 + sum of t from P+1 to L)      cached keys and values
-    src_attn             2 T D^2 + 2 L D^2 + 2 L T D                       its keys and values once, and only if it runs
+    decoder self_attn    4 L D^2 + 2 D (P^2 + K sum of t from P+1 to P+N)  cached keys and values
+    src_attn             2 T D^2 + 2 L D^2 + 2 L T D                       its keys and values once for all beams, and
+                                                                           only if it runs
     ffn                  2 L D F'                                          F' = decoder_ffn_dim
     output projection    L D V                                             V = vocab_size
 """
@@ -68,23 +70,31 @@ def count_macs(
     duration_s: float,
     num_prompt_tokens: int,
     num_fed_tokens: int,
+    num_beams: int = 1,
     closed: Collection[GateSite] = (),
 ) -> MacCount:
-    """Return the MACs of one window of `duration_s` seconds, decoded greedily with caches.
+    """Return the MACs of one window of `duration_s` seconds, decoded with caches.
 
-    `num_fed_tokens` counts the tokens that were fed back to predict the next: not the last one.
+    `num_fed_tokens` counts the tokens that were fed back to predict the next: not the last one. Without a prompt the
+    decoder did not run.
     """
     conv_macs, num_frames = _conv_embedding(architecture, _num_feature_frames(architecture, duration_s))
-    num_positions = num_prompt_tokens + num_fed_tokens
+    num_positions = num_prompt_tokens + num_beams * num_fed_tokens
+    keys_read = num_prompt_tokens**2 + num_beams * sum(
+        range(num_prompt_tokens + 1, num_prompt_tokens + num_fed_tokens + 1)
+    )
     encoder = _encoder_layer(architecture, num_frames)
-    decoder = _decoder_layer(architecture, num_frames, num_prompt_tokens, num_positions)
-    sites = [site for site in architecture.gate_sites() if site not in closed]
+    decoder = _decoder_layer(architecture, num_frames, num_positions, keys_read)
+    runs = ("encoder", "decoder") if num_prompt_tokens else ("encoder",)
+    sites = [site for site in architecture.gate_sites() if site not in closed and site.stack in runs]
     merging = {site.layer for site in sites if site.stack == "encoder" and site.kind in ("self_attn", "cgmlp")}
     return MacCount(
         conv_embedding=conv_macs,
         sites={site: (encoder if site.stack == "encoder" else decoder)[site.kind] for site in sites},
         merges=dict.fromkeys(sorted(merging), encoder["merge"]),
-        output_projection=num_positions * architecture.hidden_size * architecture.vocab_size,
+        output_projection=(num_positions if num_prompt_tokens else 0)
+        * architecture.hidden_size
+        * architecture.vocab_size,
     )
 
 
@@ -119,10 +129,9 @@ def _encoder_layer(architecture: OwsmArchitecture, num_frames: int) -> dict[str,
 
 
 def _decoder_layer(
-    architecture: OwsmArchitecture, num_frames: int, num_prompt_tokens: int, num_positions: int
+    architecture: OwsmArchitecture, num_frames: int, num_positions: int, keys_read: int
 ) -> dict[str, int]:
     width = architecture.hidden_size
-    keys_read = num_prompt_tokens**2 + sum(range(num_prompt_tokens + 1, num_positions + 1))
     return {
         "self_attn": 4 * num_positions * width * width + 2 * keys_read * width,
         "src_attn": 2 * (num_frames + num_positions) * width * width + 2 * num_positions * num_frames * width,

@@ -122,7 +122,7 @@ def decode_rows(transcriber: Transcriber, batches: Iterable[Sequence[Item]]) -> 
         room_s = 1.1 * len(batch) * max(item.cost_s for item in batch)
         transcripts = transcriber.transcribe_many((item.request for item in batch), batch_s=room_s)
         for item, transcript in zip(batch, transcripts, strict=True):
-            yield _row(item, transcript, architecture)
+            yield _row(item, transcript, architecture, transcriber.options.beam_size)
 
 
 def has_reference(utterance: Utterance, task: str) -> bool:
@@ -155,8 +155,8 @@ def _duration_s(utterance: Utterance) -> float:
     return UNKNOWN_DURATION_S if whole_s is None else max(whole_s - utterance.start_s, 0.1)
 
 
-def _row(item: Item, transcript: Transcript, architecture: OwsmArchitecture) -> Row:
-    segments = [segment for segment in transcript.segments if _was_run(segment)]
+def _row(item: Item, transcript: Transcript, architecture: OwsmArchitecture, num_beams: int) -> Row:
+    segments = [segment for segment in transcript.segments if not segment.is_silent]
     return Row(
         id=item.utterance.id,
         language=item.utterance.language,
@@ -168,27 +168,22 @@ def _row(item: Item, transcript: Transcript, architecture: OwsmArchitecture) -> 
         timings=transcript.timings,
         num_tokens=sum(len(segment.tokens) for segment in segments),
         hit_limit=any(not segment.finished for segment in segments),
-        macs=_macs(segments, architecture, item),
-        dense_macs=_macs(segments, architecture, item, dense=True),
+        macs=_macs(segments, architecture, num_beams),
+        dense_macs=_macs(segments, architecture, num_beams, dense=True),
     )
 
 
-def _was_run(segment: Segment) -> bool:
-    """Silence is passed over: it has no token, and not even the score of an end."""
-    return bool(segment.tokens) or segment.score != 0
-
-
 def _macs(
-    segments: Sequence[Segment], architecture: OwsmArchitecture, item: Item, *, dense: bool = False
+    segments: Sequence[Segment], architecture: OwsmArchitecture, num_beams: int, *, dense: bool = False
 ) -> dict[Stack, int]:
-    num_prompt_tokens = len(architecture.prompt(item.utterance.language, item.task))
     counts = [
         count_macs(
             architecture,
             duration_s=segment.end_s - segment.start_s,
-            num_prompt_tokens=num_prompt_tokens,
+            num_prompt_tokens=segment.num_prompt_tokens,
             # the last token of a hypothesis is fed back only to find that it is the last
-            num_fed_tokens=len(segment.tokens) - (not segment.finished),
+            num_fed_tokens=max(0, len(segment.tokens) - (not segment.finished)),
+            num_beams=num_beams,
             closed=() if dense else segment.plan.closed(),
         )
         for segment in segments

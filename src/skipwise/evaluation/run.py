@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any, final
@@ -107,8 +107,7 @@ def describe_settings(transcriber: Transcriber) -> dict[str, Any]:
     return {
         "model": transcriber.model.name,
         "gates": _gates(transcriber),
-        "search": "greedy",
-        "max_length_ratio": transcriber.options.max_length_ratio,
+        **asdict(transcriber.options),
         "device": str(weight.device),
         "dtype": str(weight.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),

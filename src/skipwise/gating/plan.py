@@ -78,6 +78,10 @@ class GatePlan:
         """Return the plan of one row."""
         return GatePlan(self.sites, self.gates[index : index + 1])
 
+    def select(self, rows: Sequence[int]) -> GatePlan:
+        """Return the plans of some rows, in that order."""
+        return GatePlan(self.sites, self.gates[list(rows)])
+
     def expand(self, num_rows: int) -> GatePlan:
         """Return a one-row plan repeated for `num_rows` rows; a plan that has them already is returned as it is.
 

@@ -14,7 +14,7 @@ from transformers import (
     DynamicCache,
 )
 
-from skipwise.decoding import DecodeOptions, greedy_search
+from skipwise.decoding import DecodeOptions, search
 from skipwise.errors import SkipwiseError
 from skipwise.gating import Context, GatePlan
 from skipwise.models.attach import gated, planner_of
@@ -38,9 +38,9 @@ def greedy_tokens(
     embedded = network.embed(network.extract([torch.tensor(samples) for samples in audio]))
     encoded = network.encode(embedded, planner.encoder(contexts, embedded.pooled()))
     plan = planner.decoder(contexts, encoded.pooled())
-    prompts = torch.tensor([network.config.prompt(str(c.language), str(c.task)) for c in contexts])
-    found = greedy_search(network, encoded, prompts, options=DecodeOptions(max_length_ratio=ratio), gates=plan)
-    return [list(hypothesis.tokens) for hypothesis in found]
+    prompts = [network.config.prompt(str(c.language), str(c.task)) for c in contexts]
+    found = search(network, encoded, prompts, options=DecodeOptions(max_length_ratio=ratio), gates=plan)
+    return [list(hypotheses[0].tokens) for hypotheses in found]
 
 
 def generated_tokens(model: OwsmForConditionalGeneration, sequences: Tensor, *, prompt: int = 4) -> list[list[int]]:

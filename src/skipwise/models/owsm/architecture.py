@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from skipwise.errors import SkipwiseError
@@ -86,8 +87,13 @@ class OwsmArchitecture:
         """Tasks that the model has a token for."""
         return tuple(self.task_token_ids)
 
-    def prompt(self, language: str, task: str) -> list[int]:
+    def prompt(
+        self, language: str, task: str, *, timestamps: bool = False, previous: Sequence[int] | None = None
+    ) -> list[int]:
         """Return the tokens that decoding starts from: `<sos> <language> <task> <notimestamps>`.
+
+        The last one is left out where timestamps are to be predicted; the tokens of a `previous` text, which may be
+        none, go before the rest, after `<sop>`.
 
         Raises:
             SkipwiseError: for a language or task that the model has no token for.
@@ -95,8 +101,9 @@ class OwsmArchitecture:
         for name, value, known in (("language", language, self.languages), ("task", task, self.tasks)):
             if value not in known:
                 raise SkipwiseError(f"this model does not know the {name} {value!r}. It knows: {', '.join(known)}.")
-        lang, job = self.language_token_ids[language], self.task_token_ids[task]
-        return [self.bos_token_id, lang, job, self.no_timestamps_token_id]
+        before = [] if previous is None else [self.sop_token_id, *previous]
+        start = [self.bos_token_id, self.language_token_ids[language], self.task_token_ids[task]]
+        return [*before, *start, *([] if timestamps else [self.no_timestamps_token_id])]
 
     def check(self) -> None:
         """Raise a SkipwiseError for the first size that cannot be."""

@@ -1,6 +1,7 @@
 """OWSM's decoder: Transformer layers whose branches may be skipped, with cached keys and values.
 
-Shapes: B rows, L new positions, T encoder frames, D width, V vocabulary.
+Shapes: B utterances, K beams of each, L new positions, T encoder frames, D width, V vocabulary. The hidden states of an
+utterance's beams stand one after the other, [B, K * L, D]: its gates and its encoder states serve all of them.
 Source: ESPnet 202511, `espnet2.asr.decoder.transformer_decoder`.
 """
 
@@ -34,14 +35,16 @@ class DecoderSelfAttention(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, hidden: Float[Tensor, "rows length dim"], cache: DecoderCache | None, layer: int
-    ) -> Float[Tensor, "rows length dim"]:
-        normed = self.layer_norm(hidden)
+        self, hidden: Float[Tensor, "rows positions dim"], rows: Rows, cache: DecoderCache | None, layer: int
+    ) -> Float[Tensor, "rows positions dim"]:
+        num_beams = 1 if cache is None else cache.num_beams
+        normed = self.layer_norm(hidden).unflatten(1, (num_beams, -1)).flatten(0, 1)  # a beam sees itself alone
         key_values = self.attention.key_values(normed)
         if cache is not None:
-            key_values = cache.self_attn[layer].append(key_values)
-        mask = causal_mask(hidden.shape[1], key_values[0].shape[2], hidden.device)
-        return self.dropout(self.attention(normed, key_values, mask))
+            key_values = cache.self_attn[layer].append(key_values, rows)
+        mask = causal_mask(normed.shape[1], key_values[0].shape[2], hidden.device)
+        context = self.dropout(self.attention(normed, key_values, mask))
+        return context.unflatten(0, (-1, num_beams)).flatten(1, 2)
 
 
 @final
@@ -58,17 +61,17 @@ class SourceAttention(nn.Module):
 
     def forward(
         self,
-        hidden: Float[Tensor, "rows length dim"],
+        hidden: Float[Tensor, "rows positions dim"],
         source: SourceStates,
         rows: Rows,
         cache: DecoderCache | None,
         layer: int,
-    ) -> Float[Tensor, "rows length dim"]:
-        key_values = None if cache is None else cache.src_attn[layer]
+    ) -> Float[Tensor, "rows positions dim"]:
+        key_values = None if cache is None else cache.src_attn[layer].key_values
         if key_values is None:
             key_values = self.attention.key_values(select_rows(source.states, rows))
             if cache is not None:
-                cache.src_attn[layer] = key_values
+                cache.src_attn[layer].store(key_values, rows)
         mask = None if source.mask is None else select_rows(source.mask, rows)
         return self.dropout(self.attention(self.layer_norm(hidden), key_values, mask))
 
@@ -82,6 +85,11 @@ class SourceStates:
         self.mask: Bool[Tensor, "batch 1 1 time"] | None = (
             encoded.mask()[:, None, None, :] if encoded.is_padded() else None
         )
+        self._encoded = encoded
+
+    def keep(self, utterances: Int[Tensor, " kept"]) -> SourceStates:
+        """Return the states of some utterances."""
+        return SourceStates(self._encoded.select(utterances))
 
 
 @final
@@ -95,7 +103,7 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Linear(config.decoder_ffn_dim, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, hidden: Float[Tensor, "rows length dim"]) -> Float[Tensor, "rows length dim"]:
+    def forward(self, hidden: Float[Tensor, "rows positions dim"]) -> Float[Tensor, "rows positions dim"]:
         return self.dropout(self.fc2(self.dropout(self.fc1(self.layer_norm(hidden)).relu())))
 
 
@@ -112,13 +120,15 @@ class DecoderLayer(nn.Module):
 
     def forward(
         self,
-        hidden: Float[Tensor, "batch length dim"],
+        hidden: Float[Tensor, "batch positions dim"],
         source: SourceStates,
         cache: DecoderCache | None,
         gates: LayerGates,
-    ) -> Float[Tensor, "batch length dim"]:
+    ) -> Float[Tensor, "batch positions dim"]:
         hidden = add_branch(
-            hidden, lambda rows_hidden, _: self.self_attn(rows_hidden, cache, self.index), gate_of(gates, "self_attn")
+            hidden,
+            lambda rows_hidden, rows: self.self_attn(rows_hidden, rows, cache, self.index),
+            gate_of(gates, "self_attn"),
         )
         hidden = add_branch(
             hidden,
@@ -149,16 +159,38 @@ class OwsmDecoder(nn.Module):
     ) -> Float[Tensor, "batch length vocab"]:
         """Return the logits after each of `tokens`, which follow the positions that `cache` has seen.
 
-        With a cache the layers read and extend it; without, `tokens` is the whole prefix.
+        With a cache, of one beam, the layers read and extend it; without, `tokens` is the whole prefix.
         """
-        offset = 0 if cache is None else cache.length
-        hidden = self.dropout(add_positions(self.embed_tokens(tokens), offset=offset))
-        for index, layer in enumerate(self.layers):
-            hidden = layer(hidden, source, cache, ALL_OPEN if gates is None else gates[index])
-        if cache is not None:
-            cache.advance(tokens.shape[1])
-        return self.lm_head(self.final_norm(hidden))
+        return self.lm_head(self.final_norm(self._states(tokens[:, None], source, gates, cache)))
+
+    def next_logits(
+        self,
+        tokens: Int[Tensor, "batch beams length"],
+        source: SourceStates,
+        gates: Sequence[LayerGates] | None,
+        cache: DecoderCache,
+    ) -> Float[Tensor, "batch beams vocab"]:
+        """Return the logits after the last of `tokens`, which follow the positions that each beam has seen."""
+        hidden = self._states(tokens, source, gates, cache)
+        return self.lm_head(self.final_norm(hidden.unflatten(1, (tokens.shape[1], -1))[:, :, -1]))
 
     def start_cache(self) -> DecoderCache:
         """Return an empty cache for a new batch of utterances."""
         return DecoderCache(len(self.layers))
+
+    def _states(
+        self,
+        tokens: Int[Tensor, "batch beams length"],
+        source: SourceStates,
+        gates: Sequence[LayerGates] | None,
+        cache: DecoderCache | None,
+    ) -> Float[Tensor, "batch positions dim"]:
+        assert tokens.shape[1] == (1 if cache is None else cache.num_beams)
+        offset = 0 if cache is None else cache.length
+        embedded = add_positions(self.embed_tokens(tokens.flatten(0, 1)), offset=offset)
+        hidden = self.dropout(embedded.unflatten(0, tokens.shape[:2]).flatten(1, 2))
+        for index, layer in enumerate(self.layers):
+            hidden = layer(hidden, source, cache, ALL_OPEN if gates is None else gates[index])
+        if cache is not None:
+            cache.advance(tokens.shape[2])
+        return hidden

@@ -19,6 +19,8 @@ from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.decoder import OwsmDecoder, SourceStates
 from skipwise.models.owsm.encoder import OwsmEncoder
 
+_CTC_FRAMES_AT_ONCE = 64
+
 
 @final
 class OwsmNetwork(nn.Module):
@@ -86,3 +88,18 @@ class OwsmNetwork(nn.Module):
     def ctc_logits(self, encoded: SpeechStates) -> Float[Tensor, "batch time vocab"]:
         """Return the CTC head's logits; index 0 is the blank."""
         return self.ctc_head(encoded.states)
+
+    def ctc_log_normalizer(self, encoded: SpeechStates) -> Float[Tensor, "batch time"]:
+        """Return what to subtract from the CTC head's logits to get log-probabilities, in fp32.
+
+        Frames go through the head in pieces: all logits of a window of 50,000 tokens would be 150 MB.
+        """
+        pieces = encoded.states.split(_CTC_FRAMES_AT_ONCE, dim=1)
+        return torch.cat([self.ctc_head(piece).float().logsumexp(dim=-1) for piece in pieces], dim=1)
+
+    def ctc_logits_of(
+        self, encoded: SpeechStates, tokens: Int[Tensor, "batch tokens"]
+    ) -> Float[Tensor, "batch tokens time"]:
+        """Return the CTC head's logits of some tokens alone, others for each row, in fp32."""
+        weight_BND, bias_BN = self.ctc_head.weight[tokens], self.ctc_head.bias[tokens]
+        return (weight_BND @ encoded.states.transpose(1, 2) + bias_BN[..., None]).float()

@@ -99,6 +99,11 @@ class OwsmVocabulary:
         unknown = self._ids[UNKNOWN]
         return [self._ids.get(piece, unknown) for piece in self._pieces.encode(text, out_type=str)]
 
+    def encode_previous(self, text: str) -> list[int] | None:
+        """Return the ids of a previous text; None for one that holds `<na>`, which says that there is none."""
+        ids = self.encode(text)
+        return None if self._ids.get(NOT_AVAILABLE) in ids else ids
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids` without special tokens."""
         return self._pieces.decode_pieces([t for t in (self.tokens[i] for i in ids) if t not in self._special])

@@ -1,0 +1,42 @@
+"""Options that several commands share, each with its one help text. ESPnet's name stands in brackets."""
+
+from typing import Annotated, Literal
+
+import typer
+
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", help="Model folder or Hub name [default: the one shipped].")
+]
+Gates = Annotated[
+    str, typer.Option("--gates", help="auto: those beside the model; none: skip nothing; or an adapter's folder.")
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
+
+Method = Annotated[
+    Literal["attention", "ctc"],
+    typer.Option("--method", help="attention: beam search; ctc: the CTC head's best path."),
+]
+BeamSize = Annotated[
+    int, typer.Option("--beam-size", "-b", min=1, help="Hypotheses followed at once; 1 is greedy [beam_size].")
+]
+Nbest = Annotated[int, typer.Option("--nbest", min=1, help="Hypotheses returned, best first; see --json [nbest].")]
+CtcWeight = Annotated[
+    float, typer.Option("--ctc-weight", help="Share of the CTC head in the score, in [0, 1) [ctc_weight].")
+]
+MaxLengthRatio = Annotated[
+    float,
+    typer.Option("--max-length-ratio", help="Most tokens per encoder frame; 0: end detection; -n: n [maxlenratio]."),
+]
+MinLengthRatio = Annotated[
+    float, typer.Option("--min-length-ratio", help="Fewest tokens per encoder frame; -n: n [minlenratio].")
+]
+LengthBonus = Annotated[float, typer.Option("--length-bonus", help="Added to the score for each token [penalty].")]
+NormalizeLength = Annotated[
+    bool, typer.Option("--normalize-length", help="Order hypotheses by score per token [normalize_length].")
+]
+ConditionOnPrevious = Annotated[
+    bool,
+    typer.Option(
+        "--condition-on-previous", help="Tell each window the text of the one before [condition_on_prev_text]."
+    ),
+]

@@ -1,0 +1,153 @@
+"""Beam search over a batch of utterances, with ESPnet's semantics and cached keys and values.
+
+Shapes: B utterances, K beams of each, P prompt tokens, L tokens so far (prompt included), V vocabulary.
+Source: ESPnet 202511, `espnet.nets.batch_beam_search.BatchBeamSearch`, which takes one utterance at a time.
+
+Each utterance has K rows at every step. ESPnet drops the rows of hypotheses that have ended; here their score is minus
+infinity, so that nothing follows from them, and the best K of all rows and tokens refill the beam in the same way.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from skipwise.decoding.ctc_prefix import CtcPrefixScorer, CtcStep
+from skipwise.decoding.ended import EndedHypotheses
+from skipwise.decoding.hypothesis import Hypothesis
+from skipwise.decoding.options import DecodeOptions
+from skipwise.decoding.token_rules import TokenRules
+from skipwise.features import SpeechStates
+from skipwise.gating import GatePlan
+from skipwise.models.owsm.decoder import SourceStates
+from skipwise.models.owsm.network import OwsmNetwork
+
+PRE_BEAM_RATIO = 1.5
+"""Candidates that the CTC head scores, for each place in the beam: ESPnet's `pre_beam_ratio`."""
+
+_DONE_SHARE = 0.25
+"""Utterances that are done go on being computed until they are so many: forgetting them copies all caches."""
+
+
+@final
+class BeamSearch:
+    """One search over utterances whose prompts are of one length; it is run once."""
+
+    def __init__(
+        self,
+        network: OwsmNetwork,
+        encoded: SpeechStates,
+        prompts: Int[Tensor, "batch prompt"],
+        options: DecodeOptions,
+        gates: GatePlan | None,
+    ) -> None:
+        no_times = (prompts == network.config.no_timestamps_token_id).any(dim=1)
+        self._network, self._options, self._gates = network, options, gates
+        self._rules = TokenRules(network.config, always_without_times=bool(no_times.all()))
+        self._ended = [
+            EndedHypotheses(options, num_frames=num_frames, prompt_length=prompts.shape[1])
+            for num_frames in encoded.num_frames.tolist()
+        ]
+        # the rest belongs to the utterances that are still searched
+        self._searched = list(self._ended)
+        self._done: set[int] = set()
+        self._source = SourceStates(encoded)
+        self._cache = network.decoder.start_cache()
+        self._layer_gates = None if gates is None else network.decoder_gates(gates)
+        self._prefix_BKL = self._new_BKL = prompts[:, None]
+        self._scores_BK = torch.zeros(prompts.shape[0], 1, device=prompts.device)
+        self._ctc = CtcPrefixScorer.of(network, encoded) if options.ctc_weight > 0 else None
+        self._ctc_state = None if self._ctc is None else self._ctc.start()
+
+    def run(self) -> list[list[Hypothesis]]:
+        """Return the hypotheses of each utterance, best first: none where all that ended was too short."""
+        for step in count():
+            scores_BKV, ctc_step = self._score()
+            best = scores_BKV.flatten(1).topk(self._options.beam_size)
+            # one trip to the CPU a step: fp64 holds both exactly
+            indices, scores = torch.stack([best.indices.double(), best.values.double()]).tolist()
+            parents, tokens = _split(indices, scores_BKV.shape[2])
+            self._follow(parents, tokens, best.values, ctc_step)
+            self._collect(step, tokens, scores)
+            if len(self._done) == len(self._searched):
+                break
+            self._forget_done()
+        return [ended.ranked() for ended in self._ended]
+
+    def _score(self) -> tuple[Float[Tensor, "batch beams vocab"], CtcStep | None]:
+        """The scores of every beam with every token after it."""
+        options = self._options
+        logits_BKV = self._network.decoder.next_logits(self._new_BKL, self._source, self._layer_gates, self._cache)
+        scores_BKV = (1 - options.ctc_weight) * logits_BKV.float().log_softmax(dim=-1) + options.length_bonus
+        self._rules.forbid(scores_BKV, self._prefix_BKL)
+        ctc_step = None
+        if self._ctc is not None and self._ctc_state is not None:
+            num_candidates = min(int(PRE_BEAM_RATIO * options.beam_size), scores_BKV.shape[2])
+            candidates = scores_BKV.topk(num_candidates).indices
+            ctc_step = self._ctc.step(self._ctc_state, self._prefix_BKL, candidates)
+            scores_BKV += options.ctc_weight * ctc_step.scores
+        return scores_BKV + self._scores_BK[..., None], ctc_step
+
+    def _follow(
+        self, parents: list[list[int]], tokens: list[list[int]], scores_BK: Tensor, ctc_step: CtcStep | None
+    ) -> None:
+        """Make the beams what was chosen."""
+        num_before, device = self._prefix_BKL.shape[1], scores_BK.device
+        parents_BK, tokens_BK = torch.tensor(parents, device=device), torch.tensor(tokens, device=device)
+        if num_before != self._options.beam_size or any(row != list(range(num_before)) for row in parents):
+            self._cache.reorder(parents_BK)
+            self._prefix_BKL = self._prefix_BKL.gather(
+                1, parents_BK[..., None].expand(-1, -1, self._prefix_BKL.shape[2])
+            )
+        if ctc_step is not None:
+            self._ctc_state = ctc_step.follow(parents_BK, tokens_BK)
+        self._new_BKL = tokens_BK[..., None]
+        self._prefix_BKL = torch.cat([self._prefix_BKL, self._new_BKL], dim=2)
+        self._scores_BK = scores_BK.masked_fill(tokens_BK == self._network.config.eos_token_id, -torch.inf)
+
+    def _collect(self, step: int, tokens: list[list[int]], scores: list[list[float]]) -> None:
+        """Put away what ended at this step, and mark the utterances that are done."""
+        eos, minus_infinity = self._network.config.eos_token_id, float("-inf")
+        for place, ended in enumerate(self._searched):
+            if place in self._done:
+                continue
+            is_last, num_live = ended.is_last(step), 0
+            for beam, (token, score) in enumerate(zip(tokens[place], scores[place], strict=True)):
+                if score == minus_infinity:  # nothing but forbidden tokens was left
+                    continue
+                if token == eos or is_last:
+                    text = self._prefix_BKL[place, beam, -(step + 1) :].tolist()
+                    ended.add(step, tuple(text[:-1] if token == eos else text), score, finished=token == eos)
+                else:
+                    num_live += 1
+            if not num_live or ended.is_enough(step):
+                self._done.add(place)
+                self._scores_BK[place] = minus_infinity
+
+    def _forget_done(self) -> None:
+        """Drop the utterances that are done from all tensors, once they are many."""
+        if len(self._done) < max(1, _DONE_SHARE * len(self._searched)):
+            return
+        kept = [place for place in range(len(self._searched)) if place not in self._done]
+        self._searched, self._done = [self._searched[place] for place in kept], set()
+        kept_B = torch.tensor(kept, device=self._scores_BK.device)
+        self._prefix_BKL, self._new_BKL, self._scores_BK = (
+            tensor[kept_B] for tensor in (self._prefix_BKL, self._new_BKL, self._scores_BK)
+        )
+        self._source = self._source.keep(kept_B)
+        self._cache.keep(kept_B)
+        if self._gates is not None:
+            self._gates = self._gates.select(kept)
+            self._layer_gates = self._network.decoder_gates(self._gates)
+        if self._ctc is not None and self._ctc_state is not None:
+            self._ctc, self._ctc_state = self._ctc.keep(kept_B), self._ctc_state.keep(kept_B)
+
+
+def _split(indices: list[list[float]], vocab_size: int) -> tuple[list[list[int]], list[list[int]]]:
+    """The beam and the token that each index over beams x vocabulary stands for."""
+    whole = [[int(index) for index in row] for row in indices]
+    return [[i // vocab_size for i in row] for row in whole], [[i % vocab_size for i in row] for row in whole]
