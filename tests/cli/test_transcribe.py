@@ -15,6 +15,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from skipwise.cli.transcribe import transcribe
+from skipwise.decoding.options import DecodeOptions
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.models.owsm.loading import load_owsm
 from skipwise.pipeline import Transcriber
@@ -117,3 +118,57 @@ def test_the_cold_path_imports_nothing_of_transformers(place: Path) -> None:
     environment = os.environ | {"PYTHONPATH": "src", "OMP_NUM_THREADS": "1"}
     lines = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert lines.stdout.splitlines() == [expected(place, "a.wav"), ""]
+
+
+def test_without_a_language_the_model_says_it(place: Path) -> None:
+    found = json.loads(run(place, str(place / "a.wav"), "--json").stdout)
+    transcript = Transcriber(place / "model").transcribe(place / "a.wav")
+    assert (found["language"], found["text"]) == (transcript.language, transcript.text)
+    assert run(place, str(place / "a.wav"), "--language", "auto").stdout == transcript.text + "\n"
+
+
+def test_timestamps_are_lines_of_times_and_text(place: Path) -> None:
+    result = run(place, str(place / "b.flac"), "-l", "de", "--timestamps", "--max-length-ratio", "-30")
+    options = DecodeOptions(timestamps=True, max_length_ratio=-30)
+    transcript = Transcriber(place / "model", options=options).transcribe(place / "b.flac", language="de")
+    sentences = [sentence for segment in transcript.segments for sentence in segment.sentences]
+    lines = [f"[00:{s.start_s:05.2f} - 00:{s.end_s:05.2f}] {s.text}" for s in sentences]
+    assert lines and result.stdout.splitlines() == lines
+
+
+def test_several_hypotheses_are_lines_with_their_scores(place: Path) -> None:
+    options = ["-l", "de", "--beam-size", "4", "--nbest", "3", "--max-length-ratio", "-8"]
+    lines = run(place, str(place / "a.wav"), *options).stdout.splitlines()
+    scores = [float(line.split("\t")[0]) for line in lines]
+    assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+    record = json.loads(run(place, str(place / "a.wav"), *options, "--json").stdout)["segments"][0]
+    texts = [record["text"], *(alternative["text"] for alternative in record["alternatives"])]
+    assert [line.split("\t")[1] for line in lines] == texts
+
+
+def test_decoding_options_reach_the_search(place: Path) -> None:
+    def score(*options: str) -> float:
+        found = run(place, str(place / "a.wav"), "-l", "de", "--json", "--max-length-ratio", "-8", *options)
+        assert found.exit_code == 0, found.output
+        return json.loads(found.stdout)["segments"][0]["score"]
+
+    plain = score()
+    assert score("--length-bonus", "2") == pytest.approx(plain + 16, abs=0.5)
+    others = (["--ctc-weight", "0.3"], ["--method", "ctc"], ["--previous-text", "today"], ["--beam-size", "5"])
+    assert plain not in [score(*options) for options in others]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ctc-weight", "1"], r"ctc_weight must be in \[0, 1\)"),
+        (["--timestamps", "--method", "ctc"], "the CTC head knows no timestamps"),
+        (["--method", "ctc", "--task", "st_eng"], "the method ctc cannot do the task st_eng"),
+        (["--language", "xx"], "does not know the language 'xx'"),
+    ],
+)
+def test_a_decoding_option_that_means_nothing_is_told(place: Path, options: list[str], message: str) -> None:
+    result = run(place, str(place / "a.wav"), *options)
+    assert result.exit_code != 0 and isinstance(result.exception, SkipwiseError)
+    with pytest.raises(SkipwiseError, match=message):
+        raise result.exception
