@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from skipwise.audio import AudioSource, load_audio, stream_audio
+from skipwise.audio import SAMPLE_RATE, AudioSource, load_audio, stream_audio
 from skipwise.data.languages import to_iso639_3
 from skipwise.decoding.hypothesis import Hypothesis
 from skipwise.decoding.language import predict_language
+from skipwise.decoding.long_form import SHORTEST_S, Cut, RollingAudio, cut_at_last_sentence
 from skipwise.decoding.options import DecodeOptions
 from skipwise.decoding.result import Alternative, Segment, Transcript
 from skipwise.decoding.search import search
@@ -119,7 +120,9 @@ class Transcriber:
         is told the text of the one before it, windows are decoded one by one. Raises as `transcribe`, when it comes to
         the request in question.
         """
-        if self.options.condition_on_previous:
+        if self.options.long_form == "timestamps":
+            parts = (part for index, request in enumerate(requests) for part in self._followed(index, request))
+        elif self.options.condition_on_previous:
             parts = (part for index, request in enumerate(requests) for part in self._chained(index, request))
         else:
             jobs = (job for index, request in enumerate(requests) for job in self._jobs(index, request))
@@ -130,13 +133,10 @@ class Transcriber:
 
     def _jobs(self, index: int, request: Request) -> Iterator[Job]:
         """The windows of a request, cut at quiet points, each with what decoding starts from."""
-        config, context = self.model.network.config, self.context(request.language, request.task)
-        max_window_s = min(config.max_window_s, config.window_s or config.max_window_s)
-        previous_text = request.previous_text
-        for window in quiet_windows(_blocks(request), max_window_s=max_window_s):
-            samples = None if is_silence(window.samples) else torch.tensor(window.samples)
+        context, previous_text = self.context(request.language, request.task), request.previous_text
+        for window in quiet_windows(_blocks(request), max_window_s=self._max_window_s):
             start_s, end_s = (request.start_s + second for second in (window.start_s, window.end_s))
-            yield Job(Stretch(index, request, context, start_s, end_s), samples, previous_text)
+            yield _job(Stretch(index, request, context, start_s, end_s), window.samples, previous_text)
             previous_text = None
 
     def _chained(self, index: int, request: Request) -> Iterator[Part]:
@@ -147,6 +147,45 @@ class Transcriber:
             if not part.segment.is_silent:
                 previous_text = part.segment.text
             yield part
+
+    def _followed(self, index: int, request: Request) -> Iterator[Part]:
+        """The results of windows of which each begins where the last sentence of the one before it ended."""
+        context, previous_text = self.context(request.language, request.task), request.previous_text
+        audio = RollingAudio(_blocks(request))
+        while len(samples := audio.window(round(self._max_window_s * SAMPLE_RATE))):
+            if audio.start and len(samples) < SHORTEST_S * SAMPLE_RATE:
+                break
+            start_s, window_s = request.start_s + audio.start / SAMPLE_RATE, len(samples) / SAMPLE_RATE
+            stretch = Stretch(index, request, context, start_s, start_s + window_s)
+            (part,) = self._parts([_job(stretch, samples, previous_text)])
+            cut = cut_at_last_sentence(part.segment.tokens, self.model.network.config)
+            segment = self._cut_segment(part.segment, cut)
+            timings = replace(part.timings, audio_s=segment.end_s - segment.start_s)
+            audio.advance(len(samples) if cut.advance_s is None else round(cut.advance_s * SAMPLE_RATE))
+            if self.options.condition_on_previous:
+                previous_text = "".join(sentence.text for sentence in segment.sentences)
+            else:
+                previous_text = None
+            yield Part(stretch, segment, timings)
+
+    def _cut_segment(self, segment: Segment, cut: Cut) -> Segment:
+        """The segment as far as it holds; the next one begins at its end."""
+        if cut.advance_s is None:
+            return segment
+        tokens = segment.tokens[: cut.num_tokens]
+        end_s = min(segment.end_s, segment.start_s + cut.advance_s)
+        return replace(
+            segment,
+            end_s=end_s,
+            tokens=tokens,
+            text=self.model.vocabulary.decode(tokens).strip(),
+            sentences=self._sentences(tokens, segment.start_s, end_s),
+        )
+
+    @property
+    def _max_window_s(self) -> float:
+        config = self.model.network.config
+        return min(config.max_window_s, config.window_s or config.max_window_s)
 
     def _parts(self, batch: Sequence[Job]) -> Iterator[Part]:
         """The batch's jobs with their results, in order; silence is not decoded."""
@@ -229,13 +268,12 @@ class Transcriber:
             finished=best.finished,
             plan=plan,
             num_prompt_tokens=0 if self.options.method == "ctc" else num_prompt_tokens,
-            sentences=self._sentences(stretch, best) if self.options.timestamps else (),
+            sentences=self._sentences(best.tokens, stretch.start_s, stretch.end_s) if self.options.timestamps else (),
             alternatives=tuple(Alternative(text=self._text(other), score=other.score) for other in others),
         )
 
-    def _sentences(self, stretch: Stretch, hypothesis: Hypothesis) -> tuple[Sentence, ...]:
-        config, vocabulary = self.model.network.config, self.model.vocabulary
-        return sentences_of(hypothesis.tokens, config, vocabulary, start_s=stretch.start_s, end_s=stretch.end_s)
+    def _sentences(self, tokens: Sequence[int], start_s: float, end_s: float) -> tuple[Sentence, ...]:
+        return sentences_of(tokens, self.model.network.config, self.model.vocabulary, start_s=start_s, end_s=end_s)
 
     def _text(self, hypothesis: Hypothesis) -> str:
         return self.model.vocabulary.decode(hypothesis.tokens).strip()
@@ -318,6 +356,10 @@ def _language(code: str) -> str:
         return to_iso639_3(code)
     except SkipwiseError:
         return code.strip()
+
+
+def _job(stretch: Stretch, samples: Float32[np.ndarray, " samples"], previous_text: str | None) -> Job:
+    return Job(stretch, None if is_silence(samples) else torch.tensor(samples), previous_text)
 
 
 def _blocks(request: Request) -> Iterator[Float32[np.ndarray, " samples"]]:

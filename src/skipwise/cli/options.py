@@ -34,6 +34,10 @@ LengthBonus = Annotated[float, typer.Option("--length-bonus", help="Added to the
 NormalizeLength = Annotated[
     bool, typer.Option("--normalize-length", help="Order hypotheses by score per token [normalize_length].")
 ]
+LongForm = Annotated[
+    Literal["quiet", "timestamps"],
+    typer.Option("--long-form", help="Cut long audio at quiet points, or by --timestamps [decode_long]."),
+]
 ConditionOnPrevious = Annotated[
     bool,
     typer.Option(

@@ -33,6 +33,7 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     previous_text: Annotated[
         str | None, typer.Option("--previous-text", help="What was said before, in the output's language [text_prev].")
     ] = None,
+    long_form: options.LongForm = "quiet",
     condition_on_previous: options.ConditionOnPrevious = False,
     method: options.Method = "attention",
     beam_size: options.BeamSize = 1,
@@ -58,6 +59,7 @@ def transcribe(  # noqa: PLR0913 one argument is one option
         length_bonus=length_bonus,
         normalize_length=normalize_length,
         timestamps=timestamps,
+        long_form=long_form,
         condition_on_previous=condition_on_previous,
     )
     transcriber = Transcriber(model, gates=gates, device=device, options=decoding)

@@ -10,6 +10,7 @@ from typing import final
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 
 METHODS = ("attention", "ctc")
+LONG_FORMS = ("quiet", "timestamps")
 
 TRANSLATION_PREFIX = "st_"
 
@@ -39,12 +40,19 @@ class DecodeOptions:
     """`normalize_length`: order the hypotheses by score per token, prompt included."""
     timestamps: bool = False
     """`predict_time`: predict when each sentence begins and ends."""
+    long_form: str = "quiet"
+    """`quiet`: a long recording is cut at quiet points; `timestamps`: `decode_long`, each window begins where the last
+    sentence of the one before it ended. The second wants `timestamps`, and decodes window after window."""
     condition_on_previous: bool = False
     """`condition_on_prev_text`: each window of a long recording is told the text of the window before it."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise SkipwiseError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}.")
+        if self.long_form not in LONG_FORMS:
+            raise SkipwiseError(f"long_form must be one of {', '.join(LONG_FORMS)}; got {self.long_form!r}.")
+        if self.long_form == "timestamps" and not self.timestamps:
+            raise SkipwiseError("long_form timestamps goes by predicted timestamps: set timestamps too, or use quiet.")
         for name in ("beam_size", "nbest"):
             if getattr(self, name) < 1:
                 raise SkipwiseError(f"{name} must be at least 1, got {getattr(self, name)}.")
