@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skipwise.audio import load_audio
+    from skipwise.decoding.options import DecodeOptions
     from skipwise.decoding.result import Transcript
     from skipwise.errors import SkipwiseError, SkipwiseWarning
     from skipwise.gating import Context, GateAdapter, GateConfig, GatePlan, GateSite, Planner
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {
     "Context": "skipwise.gating",
+    "DecodeOptions": "skipwise.decoding.options",
     "GateAdapter": "skipwise.gating",
     "GateConfig": "skipwise.gating",
     "GatePlan": "skipwise.gating",
@@ -35,6 +37,7 @@ _MODULE_OF = {
 
 __all__ = [
     "Context",
+    "DecodeOptions",
     "GateAdapter",
     "GateConfig",
     "GatePlan",
