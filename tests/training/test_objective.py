@@ -138,7 +138,9 @@ def test_the_losses_and_gradients_of_the_parts_of_a_step_sum_up_to_those_of_the_
 
 def test_a_stand_in_adds_nothing():
     objective = _objective("both", target_sparsity=0.5)
-    parts = objective.losses(_batch() | {"weight": 0.0})
+    stand_in = _batch()
+    stand_in["weight"] = 0.0
+    parts = objective.losses(stand_in)
     assert {float(value.detach()) for value in parts.values()} == {0.0}
 
 

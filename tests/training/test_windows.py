@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,8 +173,8 @@ def test_a_damaged_store_says_what_to_remove(recordings: list[Recording], tmp_pa
         build_feature_store(recordings, tmp_path, num_mel_bins=80, min_frames=8)
 
 
-def dataset(recordings: list[Recording], store: FeatureStore, **changes: object) -> StepDataset:
-    settings = {"window_s": None, "augment": None, "process": 0, "num_processes": 1} | changes
+def dataset(recordings: list[Recording], store: FeatureStore, **changes: Any) -> StepDataset:
+    settings: dict[str, Any] = {"window_s": None, "augment": None, "process": 0, "num_processes": 1} | changes
     data = TrainData(
         recordings=recordings,
         store=store,

@@ -47,18 +47,22 @@ class AdapterPlanner(Planner):
                 f"these gates were trained for a sparsity of {adapter.config.sparsity}, got {sparsity}. Ask for "
                 "exactly that many sites (exact), or train gates with the context part budget, which follow any."
             )
-        self._adapter, self._sparsity, self._exact = adapter, sparsity, exact
+        self._adapter = adapter
+        self.sparsity = sparsity
+        """The budget that is asked for; None leaves it to the adapter."""
+        self.exact = exact
+        """Whether it is met exactly."""
 
     def encoder(self, contexts: Sequence[Context], pooled_input: Float[Tensor, "batch dim"]) -> GatePlan:
-        return self._adapter.plan("encoder", self._asked(contexts), pooled_input, exact=self._exact)
+        return self._adapter.plan("encoder", self._asked(contexts), pooled_input, exact=self.exact)
 
     def decoder(self, contexts: Sequence[Context], pooled_encoded: Float[Tensor, "batch dim"]) -> GatePlan:
-        return self._adapter.plan("decoder", self._asked(contexts), pooled_encoded, exact=self._exact)
+        return self._adapter.plan("decoder", self._asked(contexts), pooled_encoded, exact=self.exact)
 
     def _asked(self, contexts: Sequence[Context]) -> list[Context]:
-        if self._sparsity is None:
+        if self.sparsity is None:
             return list(contexts)
-        return [c if c.budget is not None else replace(c, budget=self._sparsity) for c in contexts]
+        return [c if c.budget is not None else replace(c, budget=self.sparsity) for c in contexts]
 
 
 @final
