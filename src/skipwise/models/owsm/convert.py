@@ -160,7 +160,7 @@ def _to_espnet(source: Path, target: Path, progress: Progress | None) -> tuple[O
         with atomic_write(aside / EXPORTED_CONFIG) as file:
             write_yaml(file, config)
         with atomic_write(aside / config["bpemodel"], "wb") as file:
-            file.write((source / SENTENCEPIECE_FILE).read_bytes())
+            file.write(stored.vocabulary.sentencepiece_model)
         _write_stats(aside / config["normalize_conf"]["stats_file"], stored, origin)
         state = _espnet_state(stored, origin)
         with atomic_write(aside / EXPORTED_WEIGHTS, "wb") as file:

@@ -35,7 +35,7 @@ class OwsmVocabulary:
         self._ids = {token: index for index, token in enumerate(self.tokens)}
         if len(self._ids) != len(self.tokens):
             raise SkipwiseError("the token list has duplicates; it must name each token once.")
-        self._model_proto = sentencepiece_model
+        self.sentencepiece_model = sentencepiece_model
         self._pieces = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model)
         self._special = {token for token in self.tokens if is_special(token)}
 
@@ -89,7 +89,7 @@ class OwsmVocabulary:
         with atomic_write(folder / TOKENS_FILE) as file:
             file.write("".join(f"{token}\n" for token in self.tokens))
         with atomic_write(folder / SENTENCEPIECE_FILE, "wb") as file:
-            file.write(self._model_proto)
+            file.write(self.sentencepiece_model)
 
     def token_ids(self) -> dict[str, Any]:
         """Return the fields of `OwsmArchitecture` that name tokens."""
