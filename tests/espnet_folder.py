@@ -35,6 +35,7 @@ def espnet_config_of(name: str) -> dict[str, Any]:
     config, _ = _golden(name)
     return {
         **config,
+        "encoder_conf": {**config["encoder_conf"], "layer_drop_rate": 0.1},  # concerns training alone
         "normalize_conf": {"stats_file": STATS},
         "token_type": "bpe",
         "bpemodel": BPE_MODEL,

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from skipwise.atomic import atomic_dir, atomic_write
+from skipwise.atomic import atomic_dir, atomic_write, usual_mode
 from skipwise.errors import SkipwiseError
 from skipwise.gating.context import CONTEXT_PARTS, Context, ContextPart, encode_contexts
 from skipwise.gating.plan import GatePlan, GateSample, open_where_likelier
@@ -152,7 +152,8 @@ class GateAdapter(nn.Module):
         with atomic_dir(folder) as aside:
             with atomic_write(aside / CONFIG_FILE) as file:
                 json.dump(record, file, indent=2, ensure_ascii=False)
-            save_file({name: t.contiguous() for name, t in self.state_dict().items()}, aside / WEIGHTS_FILE)
+            with usual_mode(aside / WEIGHTS_FILE):
+                save_file({name: t.contiguous() for name, t in self.state_dict().items()}, aside / WEIGHTS_FILE)
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> GateAdapter:

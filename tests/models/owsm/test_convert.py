@@ -265,6 +265,14 @@ def test_the_folder_is_whole_for_transformers(espnet: Path, tmp_path: Path) -> N
     assert processor.feature_extractor.window_s == 30.0
 
 
+def test_every_file_may_be_read_by_whom_any_new_file_may(espnet: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    convert_owsm(espnet, tmp_path / "converted")
+    attach_random_gates(load_owsm(espnet).network).save_pretrained(tmp_path / "converted" / "gates")
+    modes = {path.name: path.stat().st_mode for path in (tmp_path / "converted").rglob("*") if path.is_file()}
+    assert len(modes) > 8 and set(modes.values()) == {(tmp_path / "new").stat().st_mode}, modes
+
+
 def test_gates_stay_behind_with_a_warning(espnet: Path, tmp_path: Path) -> None:
     convert_owsm(espnet, tmp_path / "model")
     attach_random_gates(load_owsm(tmp_path / "model").network).save_pretrained(tmp_path / "model" / "gates")

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from skipwise.atomic import atomic_dir, atomic_write
+from skipwise.atomic import atomic_dir, atomic_write, usual_mode
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.features.log_mel import mel_filters
 from skipwise.models.owsm.architecture import OwsmArchitecture
@@ -140,7 +140,8 @@ def _to_transformers(
         with atomic_write(origin / TRAIN_CONFIG) as file:
             write_yaml(file, {**config, "token_list": TOKENS_FILE})
         shutil.copyfile(stats, origin / stats.name)
-        save_file({MEL_FILTERS_KEY: checkpoint.mel_filters.contiguous()}, origin / MEL_FILTERS_FILE)
+        with usual_mode(origin / MEL_FILTERS_FILE):
+            save_file({MEL_FILTERS_KEY: checkpoint.mel_filters.contiguous()}, origin / MEL_FILTERS_FILE)
 
 
 def _to_espnet(source: Path, target: Path, progress: Progress | None) -> tuple[OwsmArchitecture, int]:

@@ -172,8 +172,10 @@ def _spelled(field: str, value: Any) -> Any:
 
 def _relative(path: str | None, otherwise: str) -> str:
     """A path that stays inside the model's folder; one on the machine where it was trained leads nowhere."""
-    kept = path and not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
-    return str(path) if kept else otherwise
+    if not path:
+        return otherwise
+    there = PurePosixPath(path)
+    return str(PurePosixPath(otherwise).with_name(there.name)) if there.is_absolute() or ".." in there.parts else path
 
 
 def _check_same(ours: OwsmArchitecture, theirs: OwsmArchitecture) -> None:

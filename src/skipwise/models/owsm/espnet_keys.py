@@ -99,12 +99,11 @@ _ONLY: dict[str, dict[str, Any]] = {
     "encoder_conf": {
         "attention_layer_type": "selfattn", "pos_enc_layer_type": "abs_pos", "use_linear_after_conv": False,
         "gate_activation": "identity", "positionwise_layer_type": "linear", "use_ffn": True, "macaron_ffn": True,
-        "ffn_activation_type": "swish", "zero_triu": False, "qk_norm": False, "layer_drop_rate": 0.0,
-        "interctc_use_conditioning": False,
+        "ffn_activation_type": "swish", "zero_triu": False, "qk_norm": False, "interctc_use_conditioning": False,
     },
     "decoder_conf": {
         "input_layer": "embed", "use_output_layer": True, "normalize_before": True, "concat_after": False,
-        "qk_norm": False, "layer_drop_rate": 0.0,
+        "qk_norm": False,
     },
     "model_conf": {"interctc_weight": 0.0},
     "preprocessor_conf": {},

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from skipwise.atomic import atomic_write
+from skipwise.atomic import atomic_write, usual_mode
 from skipwise.errors import SkipwiseError
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.network import OwsmNetwork
@@ -64,7 +64,8 @@ def write_weights(
     for number, names in enumerate(shards, start=1):
         file = WEIGHTS_FILE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         shard = {KEY_PREFIX + name: _stored(weights[name], None if name in STATISTICS else dtype) for name in names}
-        save_file(shard, folder / file, metadata={"format": "pt"})
+        with usual_mode(folder / file):
+            save_file(shard, folder / file, metadata={"format": "pt"})
         files |= dict.fromkeys(shard, file)
         done += sum(weights[name].nbytes for name in names)
         written += sum(tensor.nbytes for tensor in shard.values())
