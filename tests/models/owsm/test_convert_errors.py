@@ -137,6 +137,18 @@ def test_an_archive_that_breaks_off_is_named(espnet: Path, tmp_path: Path) -> No
     assert not list(tmp_path.glob(".unpacked*"))
 
 
+def test_an_archive_writes_nothing_outside_its_place(espnet: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "packed.tar", "w") as packed:
+        packed.add(espnet, ".")
+        for outside in ("../outside.pth", str(tmp_path / "outside.pth")):
+            member = packed.gettarinfo(espnet / WEIGHTS)
+            member.name = outside
+            with (espnet / WEIGHTS).open("rb") as content:
+                packed.addfile(member, content)
+    convert_owsm(tmp_path / "packed.tar", tmp_path / "in" / "converted")
+    assert not list(tmp_path.glob("outside*")) and not list((tmp_path / "in").glob("outside*"))
+
+
 # --- weights
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from skipwise.models.owsm.espnet_files import EspnetFiles, read_yaml
 from skipwise.models.owsm.espnet_keys import MEL_FILTERS_KEY, architecture_from_espnet, espnet_names, from_espnet_state
 from skipwise.models.owsm.vocabulary import OwsmVocabulary
 from skipwise.models.owsm.weights import check_weights, network_shapes
+
+_ZIP_START = b"PK\x03\x04"
 
 
 @final
@@ -76,8 +77,9 @@ def _token_list(files: EspnetFiles, value: Any) -> list[str]:
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
     try:
-        # torch maps its newer files; those from before torch 1.6 are no zip and are read as a whole
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with path.open("rb") as file:  # torch maps its newer files; those from before 1.6 are no zip, and are read
+            is_mapped = file.read(len(_ZIP_START)) == _ZIP_START
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).split("\n", 1)[0]
         raise SkipwiseError(f"cannot read the weights {path}: {reason} Copy the model again.") from error

@@ -6,13 +6,14 @@ Source: ESPnet 202511, `espnet2.main_funcs.pack_funcs`: `meta.yaml` names the co
 from __future__ import annotations
 
 import fnmatch
+import shutil
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, final
 
 import yaml
@@ -119,13 +120,12 @@ def unpacked(archive: Path, *, beside: Path) -> Iterator[Path]:
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unpacked.", dir=beside) as folder:
         try:
-            if zipfile.is_zipfile(archive):
+            if tarfile.is_tarfile(archive):  # first: a tar that ends with a .pth, itself a zip, looks like a zip
+                with tarfile.open(archive) as packed:
+                    _extract(packed, Path(folder))
+            elif zipfile.is_zipfile(archive):
                 with zipfile.ZipFile(archive) as packed:
                     packed.extractall(folder, [name for name in packed.namelist() if _is_needed(name)])
-            elif tarfile.is_tarfile(archive):
-                with tarfile.open(archive) as packed:
-                    members = [member for member in packed if _is_needed(member.name)]
-                    packed.extractall(folder, members, filter="data")
             else:
                 raise SkipwiseError(
                     f"{archive} is no packed ESPnet model: neither zip nor tar. Give one, a model's folder, its .pth "
@@ -151,6 +151,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(record, Mapping):
         raise SkipwiseError(f"{path} must hold a mapping, got a {type(record).__name__}. Copy the model again.")
     return dict(record)
+
+
+def _extract(packed: tarfile.TarFile, folder: Path) -> None:
+    """The files that are needed and stay inside; tarfile's own filter for that is missing in Debian 12's Python."""
+    for member in packed:
+        place = PurePosixPath(member.name)
+        content = packed.extractfile(member) if member.isfile() and _is_needed(member.name) else None
+        if content is None or place.is_absolute() or ".." in place.parts:
+            continue
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        with content, (folder / place).open("wb") as file:
+            shutil.copyfileobj(content, file)
 
 
 def _is_needed(member: str) -> bool:

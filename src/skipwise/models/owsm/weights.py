@@ -63,12 +63,9 @@ def write_weights(
     done = written = 0
     for number, names in enumerate(shards, start=1):
         file = WEIGHTS_FILE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        shard = {KEY_PREFIX + name: _stored(weights[name], None if name in STATISTICS else dtype) for name in names}
-        with usual_mode(folder / file):
-            save_file(shard, folder / file, metadata={"format": "pt"})
-        files |= dict.fromkeys(shard, file)
+        written += _write_shard(folder / file, {name: weights[name] for name in names}, dtype)
+        files |= {KEY_PREFIX + name: file for name in names}
         done += sum(weights[name].nbytes for name in names)
-        written += sum(tensor.nbytes for tensor in shard.values())
         if progress is not None:
             progress(done, total)
     if len(shards) > 1:
@@ -109,6 +106,16 @@ def _shards(weights: Mapping[str, Tensor], max_bytes: int) -> list[list[str]]:
         shards[-1].append(name)
         size += tensor.nbytes
     return shards
+
+
+def _write_shard(path: Path, weights: Mapping[str, Tensor], dtype: torch.dtype | None) -> int:
+    """Write one file and return the bytes of its weights; their copies, where they have another type, are gone then."""
+    shard = {
+        KEY_PREFIX + name: _stored(tensor, None if name in STATISTICS else dtype) for name, tensor in weights.items()
+    }
+    with usual_mode(path):
+        save_file(shard, path, metadata={"format": "pt"})
+    return sum(tensor.nbytes for tensor in shard.values())
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
