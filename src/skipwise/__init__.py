@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from skipwise.errors import SkipwiseError, SkipwiseWarning
     from skipwise.gating import Context, GateAdapter, GateConfig, GatePlan, GateSite, Planner
     from skipwise.models import attach, detach, gated
+    from skipwise.models.owsm.convert import convert_owsm
     from skipwise.pipeline import Transcriber
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ _MODULE_OF = {
     "Transcriber": "skipwise.pipeline",
     "Transcript": "skipwise.decoding.result",
     "attach": "skipwise.models",
+    "convert_owsm": "skipwise.models.owsm.convert",
     "detach": "skipwise.models",
     "gated": "skipwise.models",
     "load_audio": "skipwise.audio",
@@ -48,6 +50,7 @@ __all__ = [
     "Transcriber",
     "Transcript",
     "attach",
+    "convert_owsm",
     "detach",
     "gated",
     "load_audio",

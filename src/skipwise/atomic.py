@@ -59,6 +59,18 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise
 
 
+@contextlib.contextmanager
+def usual_mode(path: str | os.PathLike[str]) -> Iterator[None]:
+    """For a library that writes `path` itself: the file ends with the rights that any new file has.
+
+    Safetensors (0.8) lets nobody but the owner read what it writes, so that a server could not load the model.
+    """
+    Path(path).touch()
+    mode = Path(path).stat().st_mode
+    yield
+    Path(path).chmod(mode)
+
+
 def _target(path: str | os.PathLike[str]) -> Path:
     """Where the new thing goes: the end of a link, so that renaming does not replace the link itself."""
     return Path(os.path.realpath(path))

@@ -114,7 +114,7 @@ def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().out == f"skipwise {skipwise.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["transcribe", "evaluate", "train", "demo", "corpus"])
+@pytest.mark.parametrize("command", ["transcribe", "evaluate", "train", "convert", "demo", "corpus"])
 def test_every_command_is_there_and_explains_itself(command: str) -> None:
     """Also: typer still reads the annotations of functions that the type checker has wrapped."""
     assert command in CliRunner().invoke(app, ["--help"], prog_name="skipwise").output

@@ -78,6 +78,9 @@ def test_a_folder_with_a_run_is_not_overwritten(base_config):
     train(base_config())
     with pytest.raises(SkipwiseError, match=r"reached checkpoint-6\. Add --resume"):
         train(base_config())
+    shutil.rmtree(base_config().output / "checkpoints")
+    with pytest.raises(SkipwiseError, match=r"base/model holds a trained model, which a new run would replace"):
+        train(base_config())
 
 
 def test_nothing_to_train_on_is_said(base_config):

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import skipwise
+from skipwise.cli.convert import convert
 from skipwise.cli.corpus import corpus_app
 from skipwise.cli.demo import demo
 from skipwise.cli.evaluate import evaluate
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.command()(transcribe)
 app.command()(evaluate)
 app.command()(train)
+app.command()(convert)
 app.command()(demo)
 app.add_typer(corpus_app, name="corpus")
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from skipwise.atomic import atomic_dir, atomic_write
+from skipwise.atomic import atomic_dir, atomic_write, usual_mode
 from skipwise.errors import SkipwiseError
 from skipwise.gating.context import CONTEXT_PARTS, HIDEABLE_PARTS, Context, ContextPart, encode_contexts
 from skipwise.gating.draws import RowDraws
@@ -24,6 +24,7 @@ from skipwise.gating.predictors import MlpPredictorConfig, PredictorConfig
 from skipwise.gating.predictors.base import PredictorShape, build_predictor, predictor_config_class
 from skipwise.gating.relaxation import straight_through_gumbel
 from skipwise.gating.sites import STACKS, GateSite, Scope, Stack, sites_in
+from skipwise.hub import local_folder
 
 CONFIG_FILE = "gate_config.json"
 WEIGHTS_FILE = "gate_model.safetensors"
@@ -172,7 +173,8 @@ class GateAdapter(nn.Module):
         with atomic_dir(folder) as aside:
             with atomic_write(aside / CONFIG_FILE) as file:
                 json.dump(record, file, indent=2, ensure_ascii=False)
-            save_file({name: t.contiguous() for name, t in self.state_dict().items()}, aside / WEIGHTS_FILE)
+            with usual_mode(aside / WEIGHTS_FILE):
+                save_file({name: t.contiguous() for name, t in self.state_dict().items()}, aside / WEIGHTS_FILE)
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> GateAdapter:
@@ -181,7 +183,7 @@ class GateAdapter(nn.Module):
         Raises:
             SkipwiseError: if files are missing or damaged, or their keys are not exactly those of the adapter.
         """
-        folder = _adapter_folder(source)
+        folder = local_folder(source, what="gate adapter", needs=CONFIG_FILE, patterns=(CONFIG_FILE, WEIGHTS_FILE))
         config, base, notes = _read_record(folder / CONFIG_FILE)
         adapter = cls(config, base, notes=notes)
         try:
@@ -212,23 +214,6 @@ class GateAdapter(nn.Module):
 def _config_record(config: GateConfig) -> dict[str, Any]:
     predictor = {"kind": type(config.predictor).__name__, **dataclasses.asdict(config.predictor)}
     return {**dataclasses.asdict(config), "predictor": predictor}
-
-
-def _adapter_folder(source: str | Path) -> Path:
-    if Path(source).is_dir():
-        return Path(source)
-    looks_like_hub_name = isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/"))
-    if not looks_like_hub_name:
-        raise SkipwiseError(f"no gate adapter at {source}: not a folder. Give a folder that holds {CONFIG_FILE}.")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(str(source), allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
-    except Exception as error:  # the Hub's client raises many types: offline, missing, gated, ...
-        raise SkipwiseError(
-            f"no gate adapter at {source}: not a folder, and the Hub said: {error}. "
-            f"Offline, give a folder that holds {CONFIG_FILE}."
-        ) from error
 
 
 def _read_record(path: Path) -> tuple[GateConfig, GateBase, dict[str, Any]]:

@@ -57,6 +57,11 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         raise SkipwiseError(
             f"{config.output} holds a run that reached {checkpoint.name}. Add --resume, or choose another output."
         )
+    if checkpoint is None and (config.output / MODEL_FOLDER).exists():  # its checkpoints were deleted: they are large
+        raise SkipwiseError(
+            f"{config.output / MODEL_FOLDER} holds a trained model, which a new run would replace with its gates. "
+            "Move it away, or choose another output."
+        )
     if config.optimisation.threads is not None:
         torch.set_num_threads(config.optimisation.threads)
     torch.manual_seed(config.seed)

@@ -41,10 +41,11 @@ from skipwise.models.attach import planner_of
 from skipwise.models.owsm.configuration import OwsmConfig
 from skipwise.models.owsm.decoder import SourceStates
 from skipwise.models.owsm.generation import NoTimestamps, OneTokenAFrame, OwsmCache
-from skipwise.models.owsm.loading import GATES_FOLDER, KEY_PREFIX, MODEL_TYPE, base_state
+from skipwise.models.owsm.loading import GATES_FOLDER, MODEL_TYPE, base_state
 from skipwise.models.owsm.loss import IGNORED_LABEL, attention_loss, ctc_loss
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.processing import OwsmFeatureExtractor, OwsmProcessor, OwsmTokenizer
+from skipwise.models.owsm.weights import KEY_PREFIX
 
 _ADAPTER_PREFIX = f"{KEY_PREFIX}gate_adapter."
 

@@ -19,6 +19,7 @@ BLANK, UNKNOWN, NOT_AVAILABLE, NO_SPEECH = "<blank>", "<unk>", "<na>", "<nospeec
 NO_TIMESTAMPS, START, END, START_PREVIOUS = "<notimestamps>", "<sos>", "<eos>", "<sop>"
 
 TIMESTAMP_STEP_S = 0.02
+_FIRST_TIME = "<0.00>"
 _LANGUAGE = re.compile(r"<([a-z]{3})>")
 _TASK = re.compile(r"<(asr|st_[a-z]{3})>")
 _TIMESTAMP = re.compile(r"<\d+\.\d\d>")
@@ -34,7 +35,7 @@ class OwsmVocabulary:
         self._ids = {token: index for index, token in enumerate(self.tokens)}
         if len(self._ids) != len(self.tokens):
             raise SkipwiseError("the token list has duplicates; it must name each token once.")
-        self._model_proto = sentencepiece_model
+        self.sentencepiece_model = sentencepiece_model
         self._pieces = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model)
         self._special = {token for token in self.tokens if is_special(token)}
 
@@ -88,7 +89,7 @@ class OwsmVocabulary:
         with atomic_write(folder / TOKENS_FILE) as file:
             file.write("".join(f"{token}\n" for token in self.tokens))
         with atomic_write(folder / SENTENCEPIECE_FILE, "wb") as file:
-            file.write(self._model_proto)
+            file.write(self.sentencepiece_model)
 
     def token_ids(self) -> dict[str, Any]:
         """Return the fields of `OwsmArchitecture` that name tokens."""
@@ -110,8 +111,15 @@ class OwsmVocabulary:
 
 
 def token_fields(tokens: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of `OwsmArchitecture` that name tokens, for a token list in OWSM's layout."""
+    """Return the fields of `OwsmArchitecture` that name tokens, for a token list in OWSM's layout.
+
+    Raises:
+        SkipwiseError: if it lacks a token that every OWSM has.
+    """
     ids = {token: index for index, token in enumerate(tokens)}
+    missing = [token for token in (BLANK, START, END, START_PREVIOUS, NO_TIMESTAMPS, _FIRST_TIME) if token not in ids]
+    if missing:
+        raise SkipwiseError(f"the token list is no OWSM's: it lacks {', '.join(missing)}. Give an OWSM's (v3.1, v4).")
     timestamps = [index for index, token in enumerate(tokens) if _TIMESTAMP.fullmatch(token)]
     return {
         "vocab_size": len(tokens),
@@ -134,5 +142,5 @@ def _named(tokens: Sequence[str], pattern: re.Pattern[str]) -> dict[str, int]:
 
 
 def is_special(token: str) -> bool:
-    """Return whether a token is a symbol such as `<deu>` or `<0.00>`, not text."""
-    return token.startswith("<") and token.endswith(">") and len(token) > 2
+    """Return whether a token is a symbol such as `<deu>` or `<0.00>`, not text, by ESPnet's rule."""
+    return token.startswith("<") and token.endswith(">")
