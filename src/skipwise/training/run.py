@@ -44,6 +44,7 @@ SUMMARY_FILE = "summary.json"
 
 _FREE_FIELDS = ("window_s", "max_window_s", "ctc_loss_weight", "label_smoothing", "length_normalized_loss")
 _NEARLY_FULL_BYTES = 1 << 20
+_DEV_BUDGETS = (0.3, 0.5, 0.7)
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
@@ -219,15 +220,22 @@ def _objective_config(config: TrainConfig) -> ObjectiveConfig:
 
 
 def _dev_evaluation(config: TrainConfig, model: OwsmModel) -> Callable[[Sequence[Utterance]], dict[str, float]]:
-    """What to measure on the dev set: WER and BLEU dense and, with gates, pruned; and the achieved sparsity."""
+    """What to measure on the dev set: WER, BLEU and the achieved sparsity, dense and, with gates, pruned.
+
+    Gates that follow budgets are asked for several.
+    """
 
     def measure(dev: Sequence[Utterance]) -> dict[str, float]:
         adapter = model.network.gate_adapter
         metrics = _metrics(Transcriber(model, gates=None), dev, config.data.tasks)
         if adapter is None:
             return metrics
-        pruned = _metrics(Transcriber(model, gates=adapter), dev, config.data.tasks)
-        return metrics | {f"pruned_{name}": value for name, value in pruned.items()}
+        for budget in _DEV_BUDGETS if adapter.is_elastic else (None,):
+            transcriber = Transcriber(model, gates=adapter, sparsity=budget)
+            prefix = "pruned_" if budget is None else f"pruned_{round(100 * budget)}_"
+            pruned = _metrics(transcriber, dev, config.data.tasks)
+            metrics |= {f"{prefix}{name}": value for name, value in pruned.items()}
+        return metrics
 
     return measure
 
