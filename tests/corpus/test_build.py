@@ -6,12 +6,16 @@ from typer.testing import CliRunner
 
 from skipwise.cli.corpus import corpus_app
 from skipwise.corpus import CorpusSettings, build_corpus
+from skipwise.corpus.settings import SPLITS
 from skipwise.data.manifest import read_data
+from skipwise.data.sidecar import join_facts, read_sidecar, sidecar_path
 from skipwise.errors import SkipwiseError
 
 pytest.importorskip("espeakng_loader")
 
-SETTINGS = CorpusSettings(hours=0.02, dev_hours=0.005, test_hours=0.005, train_speakers=2, languages=("de", "fr"))
+SETTINGS = CorpusSettings(
+    hours=0.008, dev_hours=0.002, test_hours=0.004, test_unseen_hours=0.002, train_speakers=2, languages=("de", "fr")
+)
 
 
 def _files(folder):
@@ -32,24 +36,23 @@ def test_the_number_of_jobs_does_not_change_a_byte(corpus, tmp_path):
 
 def test_the_reader_finds_what_the_lists_say(corpus):
     described = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
-    for split in ("train", "dev", "test"):
+    for split in SPLITS:
         utterances = read_data(corpus, split)
         assert len(utterances) == sum(counts["segments"] for counts in described["splits"][split].values())
         assert {utterance.language for utterance in utterances} == {"deu", "fra"}
         assert all(utterance.transcript and utterance.translations["eng"] for utterance in utterances)
-        assert all(1.0 < utterance.duration_s < 20.0 for utterance in utterances)
+        assert all(0.8 < utterance.duration_s < 40.0 for utterance in utterances)
 
 
 def test_the_sidecars_go_with_the_segments(corpus):
-    rows = [json.loads(line) for line in (corpus / "segments.de.jsonl").read_text(encoding="utf-8").splitlines()]
-    utterances = [
-        utterance for split in ("test", "dev", "train") for utterance in read_data(corpus, split, languages=["de"])
-    ]
-    assert [(row["start_s"], row["end_s"], row["speaker"]) for row in rows] == [
-        (utterance.start_s, utterance.end_s, utterance.speaker) for utterance in utterances
-    ]
+    rows = read_sidecar(sidecar_path(corpus, "de"))
+    utterances = [utterance for split in SPLITS for utterance in read_data(corpus, split, languages=["de"])]
+    assert {row.id for row in rows} == {utterance.id for utterance in utterances}
+    for utterance, row in zip(utterances, join_facts(utterances, rows), strict=True):
+        assert (row.start_s, row.end_s, row.speaker) == (utterance.start_s, utterance.end_s, utterance.speaker)
+        assert len(row.templates) == len(row.sentences_s) == len(row.meanings)
     speakers = [json.loads(line) for line in (corpus / "speakers.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert {row["speaker"] for row in rows} <= {speaker["name"] for speaker in speakers}
+    assert {row.speaker for row in rows} <= {speaker["name"] for speaker in speakers}
 
 
 def test_the_lists_have_the_layout_of_europarl_st(corpus):
@@ -98,7 +101,7 @@ def test_a_stopped_build_with_other_settings_is_refused(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         build_corpus(tmp_path, SETTINGS, progress=stop)
-    with pytest.raises(SkipwiseError, match=r"other settings: hours is 0\.02 there, 0\.03 now"):
+    with pytest.raises(SkipwiseError, match=r"other settings: hours is 0\.008 there, 0\.03 now"):
         build_corpus(tmp_path, replace(SETTINGS, hours=0.03))
 
 

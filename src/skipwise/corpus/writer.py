@@ -22,14 +22,14 @@ from typing import Any
 
 from skipwise.atomic import atomic_write
 from skipwise.corpus.listing import write_lists
-from skipwise.corpus.recording import record
+from skipwise.corpus.recording import encode_m4a, mix
 from skipwise.corpus.script import Speech, write_script
 from skipwise.corpus.settings import CorpusSettings
 from skipwise.corpus.speech import check_voice, espeak_version
 from skipwise.data.languages import to_iso639_1
 from skipwise.errors import SkipwiseError
 
-GRAMMAR_VERSION = 1
+GRAMMAR_VERSION = 2
 """Raised whenever equal settings would no longer give equal bytes."""
 
 Progress = Callable[[int, int], None]
@@ -147,9 +147,9 @@ def _part(folder: Path, speech: Speech) -> Path:
 
 
 def _record_one(folder: Path, speech: Speech) -> None:
-    recording = record(speech)
+    mixed = mix(speech)
     with atomic_write(audio_path(folder, speech), "wb") as file:
-        file.write(recording.m4a)
+        file.write(encode_m4a(mixed.samples))
     # Last: a speech with a part is a finished one.
     with atomic_write(_part(folder, speech)) as file:
-        file.write(json.dumps({"duration_s": recording.duration_s, "segments_s": recording.segments_s}))
+        file.write(json.dumps({name: getattr(mixed, name) for name in ("duration_s", "segments_s", "sentences_s")}))
