@@ -1,9 +1,16 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import skipwise
 from skipwise.cli.corpus import corpus_app
 from skipwise.corpus import CorpusSettings, build_corpus
 from skipwise.corpus.settings import SPLITS
@@ -73,15 +80,27 @@ def test_a_finished_corpus_is_left_alone(corpus):
     assert summary["splits"]["train"]["de"]["speakers"] >= 1
 
 
-def test_a_stopped_build_goes_on_where_it_was(corpus, tmp_path):
-    def stop(done, total):
-        if done == 2:
-            raise KeyboardInterrupt
+def _parts(folder):
+    return list(folder.glob(".parts/*.*.*.json"))
 
-    with pytest.raises(KeyboardInterrupt):
-        build_corpus(tmp_path, SETTINGS, progress=stop)
-    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("v1.1/*/audios/*.m4a")}
-    assert len(finished) >= 2 and not (tmp_path / "corpus.json").exists()
+
+def test_a_killed_build_goes_on_where_it_was(corpus, tmp_path):
+    program = (
+        "from skipwise.corpus import CorpusSettings, build_corpus\n"
+        f"if __name__ == '__main__': build_corpus({str(tmp_path)!r}, {SETTINGS!r})"
+    )
+    script = tmp_path.with_suffix(".py")
+    script.write_text(program, encoding="utf-8")
+    source = Path(skipwise.__file__).parents[1]
+    process = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(source)})
+    while len(_parts(tmp_path)) < 2 and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "corpus.json").exists()
+    # A speech with a part is finished; one that was being written is written again.
+    audios = [tmp_path / f"v1.1/{part.name[:2]}/audios/{part.stem}.m4a" for part in _parts(tmp_path)]
+    finished = {path: path.stat().st_mtime_ns for path in audios}
 
     calls = []
     build_corpus(tmp_path, SETTINGS, progress=lambda done, total: calls.append(done))

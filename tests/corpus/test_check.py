@@ -37,8 +37,9 @@ def test_a_corpus_keeps_what_it_promises(corpus):
 def test_meanings_say_what_the_lists_say(corpus):
     for split, facts in corpus.facts.items():
         for fact, utterance in zip(facts, corpus.utterances[split], strict=True):
-            said = " ".join(render(meaning, "ita") for meaning in meanings_of(fact))
-            assert said == utterance.transcript
+            said = [render(meaning, "ita") for meaning in meanings_of(fact)]
+            assert said == list(fact.transcripts) and " ".join(said) == utterance.transcript
+            assert " ".join(fact.translations) == utterance.translations["eng"]
 
 
 def test_counts_are_those_of_the_lists(corpus):

@@ -86,7 +86,7 @@ def test_babble_is_what_others_say(speeches):
 
 def test_presets_have_names_and_sizes():
     assert PRESETS["tiny"].hours < PRESETS["small"].hours < PRESETS["full"].hours
-    assert preset("full").split_hours("test") >= 8
+    assert preset("full").split_hours("test") >= 9
     with pytest.raises(SkipwiseError, match=r"unknown preset 'huge'\. There are: tiny, small, full"):
         preset("huge")
 

@@ -37,7 +37,7 @@ def draw_noun(rng: random.Random, letter: str, *, definite: bool = False) -> dic
     key = rng.choice(keys(NOUN_CLASSES[letter]))
     value: dict[str, Any] = {"c": letter, "n": key, "p": False, "d": "generic"}
     if _noun(letter, key, "deu").countable:
-        value["p"] = rng.random() < (0.75 if letter in "PG" else 0.3)
+        value["p"] = rng.random() < (0.75 if letter in "PGA" else 0.3)
         value["d"] = _draw_determiner(rng, value["p"], letter, definite)
     # names of institutions stand alone: no "private World Bank"
     named = letter == "C" or (letter == "B" and value["d"] == "generic")
@@ -45,7 +45,7 @@ def draw_noun(rng: random.Random, letter: str, *, definite: bool = False) -> dic
         value["a"] = rng.choice(keys("adjectives", letter))
     if letter == "D" and rng.random() < _TOPIC_CHANCE:
         value["on"] = rng.choice(keys("topics"))
-    elif letter in "TXVFP" and rng.random() < _COUNTRY_CHANCE:
+    elif letter in "TXVNFP" and rng.random() < _COUNTRY_CHANCE:
         value["in"] = rng.choice(keys("countries"))
     return value
 
@@ -53,7 +53,7 @@ def draw_noun(rng: random.Random, letter: str, *, definite: bool = False) -> dic
 def _draw_determiner(rng: random.Random, plural: bool, letter: str, definite: bool) -> Any:
     if definite:
         return rng.choice(("the", "the", "this"))
-    choices = (_GENERIC_PLURAL if letter in "PGF" else _PLURAL) if plural else _SINGULAR
+    choices = (_GENERIC_PLURAL if letter in "PGAF" else _PLURAL) if plural else _SINGULAR
     chosen = rng.choices([word for word, _ in choices], [weight for _, weight in choices])[0]
     return rng.randint(2, 40) if chosen == "number" else chosen
 

@@ -83,6 +83,7 @@ TENSES = (
     "present",
     "past",
     "perfect",
+    "pluperfect",
     "future",
     "must",
     "can",

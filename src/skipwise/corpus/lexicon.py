@@ -25,7 +25,9 @@ NOUN_CLASSES: Mapping[str, str] = MappingProxyType(
         "T": "topics",
         "X": "problems",
         "V": "values",
+        "N": "nature",
         "G": "goods",
+        "A": "produce",
         "F": "facilities",
         "C": "countries",
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skipwise.atomic import atomic_write
-from skipwise.corpus.grammar import Meaning
+from skipwise.corpus.grammar import Meaning, render
 from skipwise.corpus.lexicon import surnames
 from skipwise.corpus.noise import HELD_OUT_KINDS
 from skipwise.corpus.rooms import HELD_OUT_ROOMS
@@ -100,6 +100,8 @@ def facts_of(speech: Speech, segments_s: Sequence[Span], sentences_s: Sequence[S
                 distance_m=speech.room.distance_m,
                 held_out=_held_out(speech, meanings),
                 sentences_s=tuple((first, last) for first, last in (next(said) for _ in meanings)),
+                transcripts=tuple(render(meaning, speech.language) for meaning in meanings),
+                translations=tuple(render(meaning, TARGET) for meaning in meanings),
                 templates=tuple(meaning.template for meaning in meanings),
                 meanings=tuple({"slots": dict(meaning.slots), "opening": meaning.opening} for meaning in meanings),
             )

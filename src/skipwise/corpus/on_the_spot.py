@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from skipwise.corpus.listing import TARGET, facts_of
+from skipwise.corpus.listing import facts_of
 from skipwise.corpus.recording import Mixed, mix
 from skipwise.corpus.script import Speech, draw_speech, write_held_out
 from skipwise.corpus.settings import CorpusSettings
@@ -18,6 +18,7 @@ from skipwise.corpus.speech import SAMPLE_RATE
 from skipwise.corpus.voices import draw_speakers
 from skipwise.data.languages import to_iso639_1
 from skipwise.data.sidecar import SegmentFacts
+from skipwise.data.windows import Sentence, sentences_of
 from skipwise.errors import SkipwiseError
 
 MODEL_RATE = 16000
@@ -25,24 +26,14 @@ MODEL_RATE = 16000
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpokenSentence:
-    """One sentence of a window."""
-
-    start_s: float
-    end_s: float
-    transcript: str
-    translation: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
+class SpokenWindow:
     """Up to 30 s of one speaker: what a model hears at once, and what of it is known."""
 
     samples: NDArray[np.float32]
     """At MODEL_RATE, in [-1, 1]."""
     language: str
     """ISO 639-3 of the speech; translations are English."""
-    sentences: tuple[SpokenSentence, ...]
+    sentences: tuple[Sentence, ...]
     """In their order: their times are those of OWSM's timestamps, the text before a sentence its previous text."""
     facts: tuple[SegmentFacts, ...]
     """What the sidecar of a corpus on disk would say."""
@@ -82,24 +73,18 @@ class Synthesiser:
             taken=self._taken,
         )
 
-    def __call__(self, index: int) -> Window:
+    def __call__(self, index: int) -> SpokenWindow:
         """Window `index`: the same in any process and after any other call."""
         import soxr
 
         speech, mixed = self._fitting(self.speech(index))
         samples = soxr.resample(mixed.samples, SAMPLE_RATE, MODEL_RATE).astype(np.float32)
-        texts = [
-            [sentence for segment in speech.texts(language) for sentence in segment]
-            for language in (speech.language, TARGET)
-        ]
-        return Window(
+        facts = facts_of(speech, mixed.segments_s, mixed.sentences_s)
+        return SpokenWindow(
             samples=samples,
             language=speech.language,
-            sentences=tuple(
-                SpokenSentence(start_s=start, end_s=end, transcript=transcript, translation=translation)
-                for (start, end), transcript, translation in zip(mixed.sentences_s, *texts, strict=True)
-            ),
-            facts=tuple(facts_of(speech, mixed.segments_s, mixed.sentences_s)),
+            sentences=tuple(sentence for fact in facts for sentence in sentences_of(fact)),
+            facts=tuple(facts),
         )
 
     def _fitting(self, speech: Speech) -> tuple[Speech, Mixed]:

@@ -45,6 +45,7 @@ _VERBS: Mapping[str, Callable[[str], Any]] = {
 _TIMES: Mapping[str, tuple[str, float]] = {
     "past": ("past", 0.6),
     "perfect": ("perfect", 0.6),
+    "pluperfect": ("past", 0.0),
     "present": ("present", 0.25),
     "future": ("future", 0.6),
     "must": ("future", 0.3),

@@ -116,7 +116,7 @@ def _draw_adjective(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], na
 _ONLY_ATTRIBUTES = frozenset(
     "European national regional international public private legal financial political scientific economic social "
     "cultural technical previous final provisional official written common annual upcoming additional planned local "
-    "informal new voluntary true/truer long/longer short/shorter imported symbolic good/better big/bigger "
+    "informal new/newer voluntary true/truer long/longer short/shorter imported symbolic good/better big/bigger "
     "small/smaller old/older young/younger competent".split()
 )
 
@@ -128,6 +128,11 @@ def _draw_clause(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], names
 def _draw_range(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], names: Sequence[str]) -> int:
     low, high = slot.first.split("-")
     return rng.randint(int(low), int(high))
+
+
+def _draw_decimal(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], names: Sequence[str]) -> int:
+    whole = _draw_range(rng, slot, drawn, names)
+    return whole if whole % 10 else whole + rng.randint(1, 9)
 
 
 def _draw_clock(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], names: Sequence[str]) -> list[int]:
@@ -148,7 +153,7 @@ DRAWS: Mapping[str, Draw] = {
     "number": _draw_range,
     "times": _draw_range,
     "thousands": _draw_range,
-    "decimal": _draw_range,
+    "decimal": _draw_decimal,
     "year": _draw_range,
     "clock": _draw_clock,
     "amount": _draw_amount,

@@ -43,6 +43,10 @@ class SegmentFacts:
     """What training never has: of "names", "template", "voice", "noise", "room"."""
     sentences_s: tuple[tuple[float, float], ...]
     """Start and end of each sentence in the audio file."""
+    transcripts: tuple[str, ...]
+    """What each sentence is."""
+    translations: tuple[str, ...]
+    """What each sentence is in English."""
     templates: tuple[str, ...]
     """Sentence pattern of each sentence."""
     meanings: tuple[Mapping[str, Any], ...]
@@ -85,6 +89,9 @@ def read_sidecar(path: str | Path) -> list[SegmentFacts]:
         return [_from_line(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
 
+_TUPLES = ("held_out", "sentences_s", "transcripts", "translations", "templates", "meanings")
+
+
 def _from_line(line: str, where: str) -> SegmentFacts:
     try:
         row = json.loads(line)
@@ -94,7 +101,7 @@ def _from_line(line: str, where: str) -> SegmentFacts:
     for name in sorted(wanted ^ set(row)):
         what = "is missing" if name in wanted else "is unknown"
         raise SkipwiseError(f"{where}: the field {name!r} {what}. Make the corpus with this version.")
-    for name in ("held_out", "sentences_s", "templates", "meanings"):
+    for name in _TUPLES:
         row[name] = tuple(tuple(value) if isinstance(value, list) else value for value in row[name])
     return SegmentFacts(**row)
 

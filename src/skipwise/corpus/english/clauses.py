@@ -71,8 +71,9 @@ def _verbs(parts: Clause, verb: Verb, subject: Entity, shape: str) -> tuple[str,
         return _past(parts, verb)
     if tense in _MODALS:
         return _MODALS[tense], joined(parts.manner, verb.infinitive)
-    if tense == "perfect":
-        return "have" if plural else "has", joined(parts.time, parts.manner, verb.participle)
+    if tense in ("perfect", "pluperfect"):
+        helper = "had" if tense == "pluperfect" else "have" if plural else "has"
+        return helper, joined(parts.time if tense == "perfect" else "", parts.manner, verb.participle)
     if tense == "past":
         if asking:
             return "did", joined(parts.manner, verb.infinitive)

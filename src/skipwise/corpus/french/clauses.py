@@ -11,6 +11,7 @@ _NEGATIONS = {"not": "pas", "never": "jamais", "not yet": "pas encore", "no long
 _HELPERS = {
     "past": "avoir",
     "perfect": "avoir",
+    "pluperfect": "avait",
     "must": "devoir",
     "can": "pouvoir",
     "should": "devrait",
@@ -18,6 +19,8 @@ _HELPERS = {
     "passive-future": "sera",
     "passive-must": "devoir",
 }
+
+_REFLEXIVE_HELPERS = {"past": "être", "perfect": "être", "pluperfect": "était"}
 
 
 def clause(parts: Clause, shape: str) -> str:
@@ -64,7 +67,7 @@ def _verbs(parts: Clause, verb: Verb, subject: Entity, shape: str) -> tuple[str,
     if tense in ("present", "future", "would"):
         return _simple(tense, verb, person, shape), ""
     tables = SUBJUNCTIVE_AUXILIARIES if shape == "subjunctive" else AUXILIARIES
-    helper = "être" if verb.reflexive and tense in ("past", "perfect") else _HELPERS[tense]
+    helper = _REFLEXIVE_HELPERS.get(tense, _HELPERS[tense]) if verb.reflexive else _HELPERS[tense]
     finite = tables[helper][person]
     if parts.passive:
         between = {"passive-past": "été", "passive-future": "", "passive-must": "être"}[tense]

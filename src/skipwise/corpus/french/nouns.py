@@ -7,6 +7,7 @@ from skipwise.corpus.forms import Entity, joined, longest_suffix, starts_with_vo
 
 _PREPOSITIONS = frozenset(("de", "du", "des", "à", "au", "aux", "en", "contre", "pour", "sur", "par", "sans", "entre"))
 _PLURALS: Mapping[str, str] = {
+    "non": "non",
     "travail": "travaux",
     "bail": "baux",
     "bleu": "bleus",

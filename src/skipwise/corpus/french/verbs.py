@@ -59,6 +59,8 @@ _SUBJUNCTIVES: Mapping[str, tuple[str, str]] = {
 AUXILIARIES: Mapping[str, Mapping[str, str]] = {
     "avoir": {"1s": "ai", "1p": "avons", "3s": "a", "3p": "ont"},
     "être": {"1s": "suis", "1p": "sommes", "3s": "est", "3p": "sont"},
+    "avait": {"1s": "avais", "1p": "avions", "3s": "avait", "3p": "avaient"},
+    "était": {"1s": "étais", "1p": "étions", "3s": "était", "3p": "étaient"},
     "sera": {"1s": "serai", "1p": "serons", "3s": "sera", "3p": "seront"},
     "devoir": {"1s": "dois", "1p": "devons", "3s": "doit", "3p": "doivent"},
     "pouvoir": {"1s": "peux", "1p": "pouvons", "3s": "peut", "3p": "peuvent"},

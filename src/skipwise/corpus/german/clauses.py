@@ -62,11 +62,14 @@ def _verbs(tense: str, verb: Verb, person: str) -> tuple[str, str]:
     """The finite verb, and what stands at the end of a main clause."""
     if tense == "present":
         return verb.present(person), verb.prefix
-    helper = verb.auxiliary if tense in ("past", "perfect") else _HELPERS[tense]
+    if tense == "pluperfect":
+        helper = {"haben": "hatte", "sein": "war"}[verb.auxiliary]
+    else:
+        helper = verb.auxiliary if tense in ("past", "perfect") else _HELPERS[tense]
     finite = AUXILIARIES[helper][person]
     if tense == "passive-must":
         return finite, f"{verb.participle} werden"
-    uses_participle = tense in ("past", "perfect", "passive-past", "passive-future")
+    uses_participle = tense in ("past", "perfect", "pluperfect", "passive-past", "passive-future")
     return finite, verb.participle if uses_participle else verb.infinitive
 
 

@@ -92,7 +92,7 @@ class Noun:
         if self.flag == "a":
             return self.word + ending(case, "p" if plural else self.gender, endings)
         if plural:
-            return self.plural_word + ("n" if case == "dat" and self.plural_word[-1] not in "ns" else "")
+            return self.plural_word + ("n" if case == "dat" and self.plural_word[-1] not in "nsa" else "")
         if self.flag == "w":
             return self.word if case == "nom" else self.plural_word
         return self._genitive() if case == "gen" and self.gender in "mn" else self.word
@@ -102,7 +102,7 @@ class Noun:
             return self.own_genitive
         if self.word.endswith("nis"):
             return f"{self.word}ses"
-        if self.word.endswith("us"):
+        if self.word.endswith("ismus"):
             return self.word
         return self.word + ("es" if self.word[-1] in "sßxz" else "s")
 
@@ -242,9 +242,14 @@ class Adjective:
 
     @property
     def superlative(self) -> str:
-        """The stem of the superlative: "wichtigst", "schwächst"."""
-        base = self.comparative.removesuffix("er")
-        irregular = {"bess": "best", "höh": "höchst", "größ": "größt", "näh": "nächst", "teur": "teuerst"}
-        if base in irregular:
-            return irregular[base]
-        return base + ("est" if base.endswith(("t", "d", "ß", "z", "s", "sch")) and not base.endswith("end") else "st")
+        """The stem of the superlative: "wichtigst", "schwächst", "flexibelst"."""
+        # "flexibler" has lost an e, which comes back
+        shortened = self.comparative == f"{self.stem}er" and self.stem != self.text.removesuffix("e")
+        base = self.text if shortened else self.comparative.removesuffix("er")
+        if base in _SUPERLATIVES:
+            return _SUPERLATIVES[base]
+        hissing = base.endswith(("t", "d", "ß", "z", "s", "sch")) and not base.endswith(("end", "isch"))
+        return base + ("est" if hissing else "st")
+
+
+_SUPERLATIVES = {"bess": "best", "höh": "höchst", "größ": "größt", "näh": "nächst"}

@@ -80,6 +80,8 @@ _STRONG: Mapping[str, str] = {
 
 AUXILIARIES: Mapping[str, Mapping[str, str]] = {
     "haben": {"1s": "habe", "1p": "haben", "3s": "hat", "3p": "haben"},
+    "hatte": {"1s": "hatte", "1p": "hatten", "3s": "hatte", "3p": "hatten"},
+    "war": {"1s": "war", "1p": "waren", "3s": "war", "3p": "waren"},
     "sein": {"1s": "bin", "1p": "sind", "3s": "ist", "3p": "sind"},
     "werden": {"1s": "werde", "1p": "werden", "3s": "wird", "3p": "werden"},
     "wurde": {"1s": "wurde", "1p": "wurden", "3s": "wurde", "3p": "wurden"},

@@ -11,6 +11,7 @@ _NEGATIONS = {"": "", "not": "", "never": "mai", "not yet": "ancora", "no longer
 _HELPERS = {
     "past": "avere",
     "perfect": "avere",
+    "pluperfect": "aveva",
     "must": "dovere",
     "can": "potere",
     "should": "dovrebbe",
@@ -18,6 +19,8 @@ _HELPERS = {
     "passive-future": "sarà",
     "passive-must": "dovere",
 }
+
+_REFLEXIVE_HELPERS = {"past": "essere", "perfect": "essere", "pluperfect": "era"}
 
 
 def clause(parts: Clause, shape: str) -> str:
@@ -68,7 +71,7 @@ def _verbs(parts: Clause, verb: Verb, subject: Entity, shape: str) -> tuple[str,
     if tense in ("present", "future", "would"):
         return _simple(tense, verb, person, shape), ""
     tables = SUBJUNCTIVE_AUXILIARIES if shape == "subjunctive" else AUXILIARIES
-    helper = "essere" if verb.reflexive and tense in ("past", "perfect") else _HELPERS[tense]
+    helper = _REFLEXIVE_HELPERS.get(tense, _HELPERS[tense]) if verb.reflexive else _HELPERS[tense]
     finite = tables[helper][person]
     if parts.passive:
         state = {"passive-past": agreed("stato", subject.agr), "passive-future": "", "passive-must": "essere"}[tense]

@@ -74,6 +74,8 @@ _LONG: Mapping[str, str] = {
 AUXILIARIES: Mapping[str, Mapping[str, str]] = {
     "avere": {"1s": "ho", "1p": "abbiamo", "3s": "ha", "3p": "hanno"},
     "essere": {"1s": "sono", "1p": "siamo", "3s": "è", "3p": "sono"},
+    "aveva": {"1s": "avevo", "1p": "avevamo", "3s": "aveva", "3p": "avevano"},
+    "era": {"1s": "ero", "1p": "eravamo", "3s": "era", "3p": "erano"},
     "sarà": {"1s": "sarò", "1p": "saremo", "3s": "sarà", "3p": "saranno"},
     "dovere": {"1s": "devo", "1p": "dobbiamo", "3s": "deve", "3p": "devono"},
     "potere": {"1s": "posso", "1p": "possiamo", "3s": "può", "3p": "possono"},
