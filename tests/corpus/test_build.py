@@ -84,6 +84,23 @@ def _parts(folder):
     return list(folder.glob(".parts/*.*.*.json"))
 
 
+def _children(pid):
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return listed.read_text().split() if listed.exists() else []
+
+
+def _gone(pids, patience_s=10.0):
+    """Whether all these processes end soon (a dead one may wait to be collected)."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        statuses = [Path(f"/proc/{pid}/stat") for pid in pids]
+        states = [path.read_text().rpartition(")")[2].split()[0] for path in statuses if path.exists()]
+        if all(state in "ZX" for state in states):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def test_a_killed_build_goes_on_where_it_was(corpus, tmp_path):
     program = (
         "from skipwise.corpus import CorpusSettings, build_corpus\n"
@@ -95,8 +112,10 @@ def test_a_killed_build_goes_on_where_it_was(corpus, tmp_path):
     process = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(source)})
     while len(_parts(tmp_path)) < 2 and process.poll() is None:
         time.sleep(0.02)
+    workers = _children(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    assert sys.platform != "linux" or (workers and _gone(workers))
     assert not (tmp_path / "corpus.json").exists()
     # A speech with a part is finished; one that was being written is written again.
     audios = [tmp_path / f"v1.1/{part.name[:2]}/audios/{part.stem}.m4a" for part in _parts(tmp_path)]

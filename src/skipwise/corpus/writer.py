@@ -8,10 +8,12 @@ While a corpus is being made, OUT/.parts holds its settings and one file per fin
 goes on there.
 """
 
+import ctypes
 import json
 import multiprocessing
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -31,6 +33,8 @@ from skipwise.errors import SkipwiseError
 
 GRAMMAR_VERSION = 2
 """Raised whenever equal settings would no longer give equal bytes."""
+
+_PR_SET_PDEATHSIG = 1
 
 Progress = Callable[[int, int], None]
 
@@ -121,7 +125,7 @@ def _record_all(folder: Path, speeches: Sequence[Speech], jobs: int, progress: P
     progress(next(done), len(speeches))
     # Spawned, not forked: this process may hold torch and threads, and the workers fork themselves for every speech.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_prepare_worker)
     try:
         futures = [pool.submit(_record_one, folder, speech) for speech in missing]
         for future in as_completed(futures):
@@ -137,9 +141,13 @@ def _record_all(folder: Path, speeches: Sequence[Speech], jobs: int, progress: P
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C goes to the main process, which lets the workers finish the speech that they are at."""
+def _prepare_worker() -> None:
+    """Leave Ctrl-C to the main process, which lets the workers finish their speech, and end when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # A worker that waits for work does not notice that nobody will send any. A thread that watches the parent
+        # would do on any system, but espeak-ng crashes in forks of a process with threads.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _part(folder: Path, speech: Speech) -> Path:

@@ -118,7 +118,8 @@ def _object(parts: Clause, verb: Verb) -> str:
         return ""
     if parts.object.human:
         return as_pronoun(parts.object).form(verb.governs)
-    return {"sur": "là-dessus", "contre": "contre", "pour": "pour"}.get(verb.governs, f"{verb.governs} cela")
+    favour = "en leur faveur" if parts.object.person == "3p" else "en sa faveur"
+    return {"sur": "là-dessus", "contre": "contre", "pour": favour}.get(verb.governs, f"{verb.governs} cela")
 
 
 def _negated(parts: Clause, clitic: str, finite: str) -> str:

@@ -36,7 +36,7 @@ def clause(parts: Clause, shape: str) -> str:
     named = "" if parts.passive and parts.role == "gap" else subject.form("nom")
     if parts.passive and parts.role == "pronoun":
         named = as_pronoun(subject).form("nom")
-    finite, right = _verbs(parts.tense, verb, person)
+    finite, right = _verbs(parts, verb, person)
     middle = _middle(parts, verb, person)
     if shape == "main":
         return joined(named, finite, middle, right)
@@ -58,19 +58,26 @@ def _head(parts: Clause, verb: Verb, shape: str) -> str:
     return parts.object.form("rel.nom" if parts.passive else f"rel.{verb.governs}")
 
 
-def _verbs(tense: str, verb: Verb, person: str) -> tuple[str, str]:
+def _verbs(parts: Clause, verb: Verb, person: str) -> tuple[str, str]:
     """The finite verb, and what stands at the end of a main clause."""
+    tense = parts.tense
     if tense == "present":
         return verb.present(person), verb.prefix
-    if tense == "pluperfect":
-        helper = {"haben": "hatte", "sein": "war"}[verb.auxiliary]
-    else:
-        helper = verb.auxiliary if tense in ("past", "perfect") else _HELPERS[tense]
-    finite = AUXILIARIES[helper][person]
+    finite = AUXILIARIES[_helper(parts, verb)][person]
     if tense == "passive-must":
         return finite, f"{verb.participle} werden"
     uses_participle = tense in ("past", "perfect", "pluperfect", "passive-past", "passive-future")
     return finite, verb.participle if uses_participle else verb.infinitive
+
+
+def _helper(parts: Clause, verb: Verb) -> str:
+    """The auxiliary or modal verb of a tense."""
+    if parts.tense in ("past", "perfect"):
+        return verb.auxiliary
+    if parts.tense == "pluperfect":
+        return {"haben": "hatte", "sein": "war"}[verb.auxiliary]
+    # "must not" forbids; "muss nicht" would only not demand
+    return "dürfen" if parts.tense == "must" and parts.negation else _HELPERS[parts.tense]
 
 
 def as_pronoun(entity: Entity) -> Pronoun:

@@ -85,6 +85,7 @@ AUXILIARIES: Mapping[str, Mapping[str, str]] = {
     "sein": {"1s": "bin", "1p": "sind", "3s": "ist", "3p": "sind"},
     "werden": {"1s": "werde", "1p": "werden", "3s": "wird", "3p": "werden"},
     "wurde": {"1s": "wurde", "1p": "wurden", "3s": "wurde", "3p": "wurden"},
+    "dürfen": {"1s": "darf", "1p": "dürfen", "3s": "darf", "3p": "dürfen"},
     "müssen": {"1s": "muss", "1p": "müssen", "3s": "muss", "3p": "müssen"},
     "können": {"1s": "kann", "1p": "können", "3s": "kann", "3p": "können"},
     "sollen": {"1s": "sollte", "1p": "sollten", "3s": "sollte", "3p": "sollten"},

@@ -20,6 +20,7 @@ _HELPERS = {
     "passive-must": "dovere",
 }
 
+_THINGS = {"ms": "esso", "fs": "essa", "mp": "essi", "fp": "esse"}
 _REFLEXIVE_HELPERS = {"past": "essere", "perfect": "essere", "pluperfect": "era"}
 
 
@@ -124,7 +125,10 @@ def _object(parts: Clause, verb: Verb) -> str:
         return ""
     if parts.object.human:
         return as_pronoun(parts.object).form(verb.governs)
-    return f"{verb.governs} {({'ms': 'esso', 'fs': 'essa', 'mp': 'essi', 'fp': 'esse'})[parts.object.agr]}"
+    if verb.infinitive == "votare" and verb.governs == "per":
+        return "a loro favore" if parts.object.person == "3p" else "a suo favore"
+    link = " di" if verb.governs in ("su", "contro") else ""
+    return f"{verb.governs}{link} {_THINGS[parts.object.agr]}"
 
 
 def _with_enclitic(infinitive: str, clitic: str) -> str:
