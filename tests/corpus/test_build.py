@@ -164,6 +164,12 @@ def test_the_command_builds_a_corpus(tmp_path):
     assert read_data(tmp_path / "out", "test")[0].language == "ita"
 
 
+def test_a_size_is_said_once(tmp_path):
+    result = CliRunner().invoke(corpus_app, ["build", str(tmp_path / "out"), "--hours", "1", "--preset", "tiny"])
+    with pytest.raises(SkipwiseError, match=r"give --preset or --hours, not both; got tiny and 1\."):
+        raise result.exception or AssertionError(result.output)
+
+
 def test_the_command_tells_a_mistake(tmp_path):
     result = CliRunner().invoke(corpus_app, ["build", str(tmp_path / "out"), "--hours", "1", "--languages", "es"])
     assert isinstance(result.exception, SkipwiseError)

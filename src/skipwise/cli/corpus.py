@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skipwise.errors import SkipwiseError
+
 if TYPE_CHECKING:
     from skipwise.corpus.check import Finding, SplitCounts
     from skipwise.corpus.settings import CorpusSettings
@@ -23,9 +25,11 @@ corpus_app = typer.Typer(
 @corpus_app.command()
 def build(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make; a stopped build in it is completed.")],
-    preset: Annotated[str, typer.Option("--preset", help="Size: tiny, small or full.")] = "small",
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Size: tiny, small (if nothing is said) or full.")
+    ] = None,
     hours: Annotated[
-        float | None, typer.Option("--hours", help="Hours of training speech, all languages together; not a preset's.")
+        float | None, typer.Option("--hours", help="Instead of a preset: hours of training speech, all languages.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Same settings and seed: same bytes.")] = 1,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes that speak at once.")] = 1,
@@ -43,7 +47,9 @@ def build(
     from skipwise.corpus.settings import CorpusSettings
     from skipwise.corpus.settings import preset as settings_called
 
-    base = settings_called(preset) if hours is None else CorpusSettings(hours=hours)
+    if preset is not None and hours is not None:
+        raise SkipwiseError(f"give --preset or --hours, not both; got {preset} and {hours:g}.")
+    base = settings_called(preset or "small") if hours is None else CorpusSettings(hours=hours)
     settings = replace(
         base,
         seed=seed,

@@ -2,10 +2,10 @@
 
 A pattern is five lines: `[name] slots`, then `en`, `de`, `fr`, `it` and the sentence. Slots are told in `slots.py`. In
 a sentence `{d:acc}` asks slot d for its accusative, `{g:#hat|haben}` chooses by the number of g, `{a:{d.agr}}` agrees
-with d, `{c:sub}` is clause c with its verb last. Sentences start in lower case; the mark at the end is added.
+with d, `{c:sub}` is clause c with its verb last. Sentences start in lower case; the mark at the end is added. A star
+after the name, `[name*]`, holds a pattern out of all splits but `test_unseen`: 15 % of them, spread over all kinds.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,8 +16,6 @@ from skipwise.corpus.slots import DRAWS, Slot
 from skipwise.errors import SkipwiseError
 
 _CODES = {"en": "eng", "de": "deu", "fr": "fra", "it": "ita"}
-UNSEEN_SHARE = 0.15
-"""Share of the templates that only the split `test_unseen` has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +27,8 @@ class Template:
     """In the order in which they are drawn."""
     patterns: Mapping[str, str]
     """ISO 639-3 -> sentence."""
+    unseen: bool
+    """Whether only the split `test_unseen` has it."""
 
 
 def read_templates(text: str, *, where: str) -> Iterator[Template]:
@@ -51,7 +51,12 @@ def read_templates(text: str, *, where: str) -> Iterator[Template]:
             patterns[_CODES[code]] = sentence
         if len(patterns) < len(_CODES):
             raise SkipwiseError(f"{where}: the pattern [{name}] must have the lines {', '.join(_CODES)}.")
-        yield Template(name=name, slots=_slots(slots, f"{where}, [{name}]"), patterns=MappingProxyType(patterns))
+        yield Template(
+            name=name.removesuffix("*"),
+            slots=_slots(slots, f"{where}, [{name}]"),
+            patterns=MappingProxyType(patterns),
+            unseen=name.endswith("*"),
+        )
 
 
 def _slots(text: str, where: str) -> tuple[Slot, ...]:
@@ -77,17 +82,11 @@ def templates() -> Mapping[str, Template]:
 
 @cache
 def unseen_templates() -> frozenset[str]:
-    """The names of the held-out patterns: those with the lowest hashes."""
-
-    def mark(name: str) -> bytes:
-        return hashlib.blake2b(name.encode(), digest_size=8).digest()
-
-    ordered = sorted(templates(), key=mark)
-    return frozenset(ordered[: round(UNSEEN_SHARE * len(ordered))])
+    """The names of the held-out patterns."""
+    return frozenset(name for name, one in templates().items() if one.unseen)
 
 
 @cache
 def drawn_templates(split: str) -> tuple[Template, ...]:
     """The patterns that a split draws from."""
-    held_out = unseen_templates()
-    return tuple(one for one in templates().values() if (one.name in held_out) is (split == "test_unseen"))
+    return tuple(one for one in templates().values() if one.unseen is (split == "test_unseen"))

@@ -89,7 +89,8 @@ def _verbs(parts: Clause, verb: Verb, subject: Entity, shape: str) -> tuple[str,
 def _simple(tense: str, verb: Verb, person: str, shape: str) -> str:
     if shape == "imperfect":
         return verb.imperfect_subjunctive(person)
-    if shape == "subjunctive":
+    # "credo che adotterà": the future has no subjunctive
+    if shape == "subjunctive" and tense != "future":
         return verb.subjunctive(person)
     if tense == "would":
         return verb.conditional(person)

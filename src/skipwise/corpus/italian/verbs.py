@@ -84,7 +84,7 @@ AUXILIARIES: Mapping[str, Mapping[str, str]] = {
 SUBJUNCTIVE_AUXILIARIES: Mapping[str, Mapping[str, str]] = {
     "avere": {"1s": "abbia", "1p": "abbiamo", "3s": "abbia", "3p": "abbiano"},
     "essere": {"1s": "sia", "1p": "siamo", "3s": "sia", "3p": "siano"},
-    "sarà": {"1s": "sia", "1p": "siamo", "3s": "sia", "3p": "siano"},
+    "sarà": AUXILIARIES["sarà"],
     "dovere": {"1s": "debba", "1p": "dobbiamo", "3s": "debba", "3p": "debbano"},
     "potere": {"1s": "possa", "1p": "possiamo", "3s": "possa", "3p": "possano"},
     "dovrebbe": {"1s": "debba", "1p": "dobbiamo", "3s": "debba", "3p": "debbano"},
