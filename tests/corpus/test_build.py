@@ -133,6 +133,13 @@ def test_a_folder_with_other_settings_is_refused(corpus, tmp_path):
         build_corpus(corpus, replace(SETTINGS, seed=2))
 
 
+def test_a_corpus_of_the_first_grammar_is_refused(tmp_path):
+    old = {"versions": {"grammar": 1}, "settings": {"hours": 14.0}}
+    (tmp_path / "corpus.json").write_text(json.dumps(old), encoding="utf-8")
+    with pytest.raises(SkipwiseError, match=r"other versions: grammar is 1 there, 2 now"):
+        build_corpus(tmp_path, SETTINGS)
+
+
 def test_a_stopped_build_with_other_settings_is_refused(tmp_path):
     def stop(done, total):
         raise KeyboardInterrupt

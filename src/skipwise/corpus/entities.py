@@ -26,7 +26,6 @@ _HUMAN = frozenset("RP")
 _SINGULAR = (("the", 6), ("this", 2), ("a", 2), ("every", 0.5))
 _PLURAL = (("the", 4), ("this", 1.5), ("several", 1), ("some", 1), ("many", 1), ("all", 1), ("few", 0.4), ("number", 1))
 _GENERIC_PLURAL = (("generic", 5), ("many", 1), ("all", 1), ("several", 1), ("number", 0.7), ("the", 1))
-_DEFINITE = frozenset(("the", "this", "own"))
 _ADJECTIVE_CHANCE = 0.28
 _TOPIC_CHANCE = 0.45
 _COUNTRY_CHANCE = 0.15
@@ -91,11 +90,6 @@ def is_plural_only(value: Mapping[str, Any]) -> bool:
 @cache
 def _noun(letter: str, key: str, language: str) -> Any:
     return NOUNS[language].Noun(table(NOUN_CLASSES[letter])[key].cell(language))
-
-
-def is_definite(value: Mapping[str, Any]) -> bool:
-    """Whether a pronoun, a negation or the passive goes with this noun phrase."""
-    return "d" not in value or value["d"] in _DEFINITE or (value["d"] == "generic" and not value["p"])
 
 
 def view_entity(value: Mapping[str, Any], language: str, owner: Entity | None = None) -> Entity:

@@ -41,8 +41,6 @@ class Entity(Form):
     """1s, 1p, 3s or 3p."""
     gender: str
     """m, f or n, for the words that agree with it."""
-    silent: bool = False
-    """A pronoun that the sentence does not need (Italian subjects)."""
     human: bool = False
     """Whether it is "who" rather than "which"."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from skipwise.corpus.english import clauses as english
 from skipwise.corpus.english.verbs import Verb as EnglishVerb
-from skipwise.corpus.entities import draw_actor, draw_noun, draw_person, is_definite, view_entity
+from skipwise.corpus.entities import draw_actor, draw_noun, draw_person, view_entity
 from skipwise.corpus.forms import Clause, Entity, Form
 from skipwise.corpus.french import clauses as french
 from skipwise.corpus.french.verbs import Verb as FrenchVerb
@@ -244,8 +244,3 @@ def _resolve(
         return found, True
     assert isinstance(other, Entity), value
     return other, True
-
-
-def definite_object(value: Mapping[str, Any]) -> bool:
-    """Whether the object of a clause can be taken up by a pronoun."""
-    return "o" in value and is_definite(value["o"])

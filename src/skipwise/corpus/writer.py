@@ -57,7 +57,8 @@ def build_corpus(
     if jobs < 1:
         raise SkipwiseError(f"jobs must be 1 or more, got {jobs}.")
     folder = Path(out)
-    identity = {"settings": settings.as_dict(), "versions": _versions()}
+    # the versions first: another grammar has other settings too
+    identity = {"versions": _versions(), "settings": settings.as_dict()}
     finished = folder / "corpus.json"
     if finished.exists():
         summary = json.loads(finished.read_text(encoding="utf-8"))

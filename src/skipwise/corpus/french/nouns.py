@@ -36,14 +36,17 @@ _BEFORE = frozenset(
     )
 )
 _BEFORE_VOWEL = {"nouveau": "nouvel", "vieux": "vieil", "beau": "bel"}
-_ELIDING = re.compile(r"\b([jJnNlLdDsSmMtT]|[qQ]u|[lL]orsqu|[pP]uisqu|[jJ]usqu)(?:e|a(?<=\bla)|a(?<=\bLa)) (?=(\w+))")
+_ELIDING = re.compile(
+    r"\b((?:[jnldsmt]|qu|lorsqu|puisqu|jusqu)e|la) (?=(\w+))",
+    re.IGNORECASE,
+)
 
 
 def elide(text: str) -> str:
     """`text` with "d'", "l'", "qu'" ... before vowels, and "s'il"."""
 
     def short(match: re.Match[str]) -> str:
-        return f"{match[1]}'" if starts_with_vowel(match[2]) else match[0]
+        return f"{match[1][:-1]}'" if starts_with_vowel(match[2]) else match[0]
 
     return re.sub(r"\b([sS])i (?=ils?\b)", r"\1'", _ELIDING.sub(short, text))
 

@@ -251,7 +251,6 @@ class Pronoun(Entity):
     """Forms: "" (which is silent as a subject), a preposition ("per lei")."""
 
     human = True
-    silent = True
 
     def __init__(self, person: str, gender: str = "m"):
         self.person, self.gender = person, gender
