@@ -17,8 +17,7 @@ from skipwise.corpus.settings import CorpusSettings
 from skipwise.corpus.speech import SAMPLE_RATE
 from skipwise.corpus.voices import draw_speakers
 from skipwise.data.languages import to_iso639_1
-from skipwise.data.sidecar import SegmentFacts
-from skipwise.data.windows import Sentence, sentences_of
+from skipwise.data.sidecar import SegmentFacts, Sentence
 from skipwise.errors import SkipwiseError
 
 MODEL_RATE = 16000
@@ -83,7 +82,7 @@ class Synthesiser:
         return SpokenWindow(
             samples=samples,
             language=speech.language,
-            sentences=tuple(sentence for fact in facts for sentence in sentences_of(fact)),
+            sentences=tuple(sentence for fact in facts for sentence in fact.sentences),
             facts=tuple(facts),
         )
 

@@ -5,7 +5,7 @@ A row is joined to the reader's utterances by `utterance_id`, which both make fr
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,19 @@ from skipwise.atomic import atomic_write
 from skipwise.data.languages import to_iso639_1
 from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError
+
+TARGET = "eng"
+"""The language that sidecars translate into."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """One sentence that is said."""
+
+    start_s: float
+    end_s: float
+    transcript: str
+    translation: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +69,16 @@ class SegmentFacts:
     def id(self) -> str:
         """The id of the reader's utterance."""
         return utterance_id(self.speech.split(".")[0], self.speech, self.start_s, self.end_s)
+
+    @property
+    def sentences(self) -> tuple[Sentence, ...]:
+        """What is said in it, in its order."""
+        return tuple(
+            Sentence(start_s=start, end_s=end, transcript=transcript, translation=translation)
+            for (start, end), transcript, translation in zip(
+                self.sentences_s, self.transcripts, self.translations, strict=True
+            )
+        )
 
 
 def utterance_id(source: str, speech: str, start_s: float, end_s: float) -> str:
@@ -120,3 +143,30 @@ def join_facts(utterances: Sequence[Utterance], facts: Iterable[SegmentFacts]) -
             "Give lists and sidecar of the same build."
         )
     return [by_id[utterance.id] for utterance in utterances]
+
+
+def by_sentence(root: str | Path, utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Return an utterance for each sentence of `utterances`, where a sidecar below `root` tells them apart.
+
+    Those of a language without a sidecar, as in Europarl-ST itself, come back as they are.
+    """
+    found: list[Utterance] = []
+    for language in dict.fromkeys(utterance.language for utterance in utterances):
+        segments = [utterance for utterance in utterances if utterance.language == language]
+        path = sidecar_path(root, language)
+        if not path.is_file():
+            found += segments
+            continue
+        for segment, facts in zip(segments, join_facts(segments, read_sidecar(path)), strict=True):
+            found += [
+                replace(
+                    segment,
+                    id=f"{segment.id}.{index}",
+                    start_s=sentence.start_s,
+                    end_s=sentence.end_s,
+                    transcript=sentence.transcript,
+                    translations={TARGET: sentence.translation},
+                )
+                for index, sentence in enumerate(facts.sentences)
+            ]
+    return found

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from skipwise.atomic import atomic_write
 from skipwise.data.languages import to_iso639_3
 from skipwise.data.manifest import Utterance, read_data
+from skipwise.data.sidecar import by_sentence
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.run import evaluate
 from skipwise.gating import GateConfig, MlpPredictorConfig, PenaltyConfig, TemperatureSchedule
@@ -126,8 +127,12 @@ def _steps(config: TrainConfig, model: OwsmModel, recordings: Sequence[Recording
 
 
 def _utterances(data: DataSection, split: str) -> list[Utterance]:
+    """What there is of a split; sentence by sentence to train on, where the data tells them apart."""
     languages = [to_iso639_3(language) for language in data.languages]
-    found = [u for u in read_data(data.root, split, languages=languages) if u.duration_s <= data.max_window_s]
+    found = read_data(data.root, split, languages=languages)
+    if split == "train":
+        found = by_sentence(data.root, found)
+    found = [utterance for utterance in found if utterance.duration_s <= data.max_window_s]
     if not found:
         raise SkipwiseError(
             f"{data.root} has no {split} utterances of at most {data.max_window_s} s in {', '.join(languages)}."
