@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 ESPNET := .venv-espnet/.ready
-# how much ESPnet is asked: full (ten minutes on one core) or tiny (what CI asks)
+# how much ESPnet is asked: full (a quarter of an hour on one core) or tiny (what CI asks)
 ORACLE ?= full
 
 .DEFAULT_GOAL := help
