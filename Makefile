@@ -3,9 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+ESPNET := .venv-espnet/.ready
+# how much ESPnet is asked: full (a quarter of an hour on one core) or tiny (what CI asks)
+ORACLE ?= full
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test oracle lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +18,9 @@ demo: $(READY) ## transcribe and translate the shipped clips, dense and pruned
 
 test: $(READY) ## run the test suite
 	$(BIN)/python -m pytest
+
+oracle: $(READY) $(ESPNET) ## compare n-best lists with ESPnet's own (installs it into .venv-espnet)
+	$(BIN)/python -m pytest tests/interop/test_oracle.py tests/interop/test_reference.py --oracle $(ORACLE)
 
 lint: $(READY) ## ruff, pyrefly and the import layers
 	$(BIN)/ruff check .
@@ -26,8 +32,8 @@ format: $(READY) ## format the code and sort the imports
 	$(BIN)/ruff check --fix --select I .
 	$(BIN)/ruff format .
 
-clean: ## remove .venv and the caches
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove .venv, .venv-espnet and the caches
+	rm -rf .venv .venv-espnet .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch on its own first: the largest download, and a build that you chose (PIP_INDEX_URL) is kept.
@@ -40,4 +46,10 @@ $(READY): pyproject.toml constraints.txt
 	@echo "make: installing into .venv (some minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+# ESPnet borrows torch from .venv, so that both sides compute with the same.
+$(ESPNET): tests/interop/requirements-espnet.txt tests/interop/environment.py $(READY)
+	@echo "make: installing ESPnet into .venv-espnet"
+	@$(BIN)/python tests/interop/environment.py .venv-espnet
 	@touch $@

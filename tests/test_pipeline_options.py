@@ -154,8 +154,10 @@ def test_more_hypotheses_are_alternatives_with_their_scores(model: OwsmModel) ->
 
 def test_the_ctc_head_alone_writes_down_and_does_not_translate(model: OwsmModel) -> None:
     heard = transcriber(model, method="ctc")
-    (segment,) = heard.transcribe(AUDIO, language="de").segments
+    transcript = heard.transcribe(AUDIO, language="de")
+    (segment,) = transcript.segments
     assert segment.num_prompt_tokens == 0 and segment.finished
+    assert set(transcript.sparsity) == {"encoder"}, "the decoder does not run"
     with pytest.raises(SkipwiseError, match="the method ctc cannot do the task st_eng"):
         heard.transcribe(AUDIO, language="de", task="st_eng")
     with pytest.warns(SkipwiseWarning, match="draws the task st_eng towards untranslated text"):
@@ -163,7 +165,7 @@ def test_the_ctc_head_alone_writes_down_and_does_not_translate(model: OwsmModel)
 
 
 def test_speech_for_which_nothing_is_long_enough_gives_an_empty_text_and_a_warning(model: OwsmModel) -> None:
-    asking = transcriber(model, min_length_ratio=-40)
+    asking = transcriber(model, min_length_ratio=-40, max_length_ratio=0.4)
     with pytest.warns(SkipwiseWarning, match=r"the given audio, 0\.0 to 1\.5 s: no hypothesis is as long as .* -40"):
         found = asking.transcribe(AUDIO, language="de")
     assert found.text == "" and not found.segments[0].finished and not found.segments[0].is_silent
@@ -194,3 +196,23 @@ def test_a_sparsity_is_followed_exactly_or_by_gates_that_know_budgets(tmp_path: 
         for sparsity in (0.0, 0.3, 0.6, 0.9)
     }
     assert len(plans) > 1
+
+
+def test_what_a_model_was_never_trained_for_is_warned_of(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "model", timestamps_share=0.0, previous_text_share=0.0, max_window_s=2.0)
+    with pytest.warns(
+        SkipwiseWarning, match=r"model was not trained with timestamps: expect invented text. Use a model"
+    ):
+        transcriber(model, timestamps=True)
+    with pytest.warns(SkipwiseWarning, match="was not trained with previous text"):
+        transcriber(model, condition_on_previous=True)
+    with pytest.warns(SkipwiseWarning, match="was not trained with previous text"):
+        transcriber(model).transcribe(AUDIO, language="de", previous_text="the report")
+
+
+def test_the_prompt_may_be_kept_from_the_ctc_heads_count(model: OwsmModel) -> None:
+    counted, skipped = (
+        transcriber(model, beam_size=3, ctc_weight=0.5, ctc_skips_prompt=skips).transcribe(AUDIO, language="de")
+        for skips in (False, True)
+    )
+    assert skipped.segments[0].score > counted.segments[0].score, "more paths spell it"

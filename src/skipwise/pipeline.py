@@ -83,6 +83,10 @@ class Transcriber:
         self.model = model
         self.planner: Planner = _planner(model, gates, sparsity=sparsity, exact=exact)
         self.options = options or DecodeOptions()
+        if self.options.timestamps and not model.network.config.timestamps_share:
+            _warn_untrained(model, "timestamps")
+        if self.options.condition_on_previous and not model.network.config.previous_text_share:
+            _warn_untrained(model, "previous text")
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -138,11 +142,17 @@ class Transcriber:
 
     def _jobs(self, index: int, request: Request) -> Iterator[Job]:
         """The windows of a request, cut at quiet points, each with what decoding starts from."""
-        context, previous_text = self.context(request.language, request.task), request.previous_text
+        context, previous_text = self._start(request)
         for window in quiet_windows(_blocks(request), max_window_s=self._max_window_s):
             start_s, end_s = (request.start_s + second for second in (window.start_s, window.end_s))
             yield _job(Stretch(index, request, context, start_s, end_s), window.samples, previous_text)
             previous_text = None
+
+    def _start(self, request: Request) -> tuple[Context, str | None]:
+        """What is known of a request before it is read."""
+        if request.previous_text is not None and not self.model.network.config.previous_text_share:
+            _warn_untrained(self.model, "previous text")
+        return self.context(request.language, request.task), request.previous_text
 
     def _chained(self, index: int, request: Request) -> Iterator[Part]:
         """The results of a request's windows, each decoded with the text of the last one that was not silent."""
@@ -155,7 +165,7 @@ class Transcriber:
 
     def _followed(self, index: int, request: Request) -> Iterator[Part]:
         """The results of windows of which each begins where the last sentence of the one before it ended."""
-        context, previous_text = self.context(request.language, request.task), request.previous_text
+        context, previous_text = self._start(request)
         audio = RollingAudio(_blocks(request))
         while len(samples := audio.window(round(self._max_window_s * SAMPLE_RATE))):
             if audio.start and len(samples) < SHORTEST_S * SAMPLE_RATE:
@@ -167,14 +177,14 @@ class Transcriber:
             segment = self._cut_segment(part.segment, cut)
             timings = replace(part.timings, audio_s=segment.end_s - segment.start_s)
             audio.advance(len(samples) if cut.advance_s is None else round(cut.advance_s * SAMPLE_RATE))
-            if self.options.condition_on_previous:
-                previous_text = "".join(sentence.text for sentence in segment.sentences)
-            else:
+            if not self.options.condition_on_previous:
                 previous_text = None
+            elif not segment.is_silent:
+                previous_text = "".join(sentence.text for sentence in segment.sentences)  # without spaces, as in ESPnet
             yield Part(stretch, segment, timings)
 
     def _cut_segment(self, segment: Segment, cut: Cut) -> Segment:
-        """The segment as far as it holds; the next one begins at its end."""
+        """The segment as far as it holds, without alternatives, which end elsewhere; the next one begins at its end."""
         if cut.advance_s is None:
             return segment
         tokens = segment.tokens[: cut.num_tokens]
@@ -183,6 +193,8 @@ class Transcriber:
             segment,
             end_s=end_s,
             tokens=tokens,
+            finished=True,
+            alternatives=(),
             text=self.model.vocabulary.decode(tokens).strip(),
             sentences=self._sentences(tokens, segment.start_s, end_s),
         )
@@ -213,7 +225,7 @@ class Transcriber:
         encoded = network.encode(embedded, encoder_plan)
         encoder_s = clock.lap()
         contexts = self._heard(contexts, encoded)
-        decoder_plan = self.planner.decoder(contexts, encoded.pooled())
+        decoder_plan = self._decoder_plan(contexts, encoded)
         prompts = [self._prompt(job, context) for job, context in zip(batch, contexts, strict=True)]
         found = search(network, encoded, prompts, options=self.options, gates=decoder_plan)
         decoder_s = clock.lap()
@@ -228,6 +240,11 @@ class Transcriber:
             )
             for row, (job, context, hypotheses) in enumerate(zip(batch, contexts, found, strict=True))
         ]
+
+    def _decoder_plan(self, contexts: Sequence[Context], encoded: SpeechStates) -> GatePlan:
+        if self.options.method == "ctc":  # the decoder does not run
+            return GatePlan.all_open((), len(contexts))
+        return self.planner.decoder(contexts, encoded.pooled())
 
     def _heard(self, contexts: Sequence[Context], encoded: SpeechStates) -> list[Context]:
         """The contexts, with the likeliest language where none was given."""
@@ -258,7 +275,7 @@ class Transcriber:
         if not hypotheses:
             warnings.warn(
                 f"{audio_label(stretch.request.audio)}, {stretch.start_s:.1f} to {stretch.end_s:.1f} s: no hypothesis "
-                f"is as long as min_length_ratio {self.options.min_length_ratio} asks for. Ask for less.",
+                f"is as long as min_length_ratio {self.options.min_length_ratio:g} asks for. Ask for less.",
                 SkipwiseWarning,
                 stacklevel=2,
             )
@@ -348,6 +365,14 @@ def _checked_plan(plan: GatePlan, model: OwsmModel) -> GatePlan:
     if plan.num_rows != 1:
         raise SkipwiseError(f"a fixed plan must have one row, which every input follows; got {plan.num_rows}.")
     return plan
+
+
+def _warn_untrained(model: OwsmModel, what: str) -> None:
+    warnings.warn(
+        f"{model.name} was not trained with {what}: expect invented text. Use a model that was, such as an OWSM.",
+        SkipwiseWarning,
+        stacklevel=3,
+    )
 
 
 def _checked_device(device: str | torch.device) -> torch.device:

@@ -162,6 +162,8 @@ def test_decoding_options_reach_the_search(place: Path) -> None:
     ("options", "message"),
     [
         (["--ctc-weight", "1"], r"ctc_weight must be in \[0, 1\)"),
+        (["--timestamps", "--nbest", "2", "--beam-size", "2"], "--timestamps and --nbest are shown together by --json"),
+        (["--nbest", "3"], "greedy search finds one hypothesis, got nbest 3"),
         (["--timestamps", "--method", "ctc"], "the CTC head knows no timestamps"),
         (["--method", "ctc", "--task", "st_eng"], "the method ctc cannot do the task st_eng"),
         (["--language", "xx"], "does not know the language 'xx'"),

@@ -90,7 +90,8 @@ def test_a_batch_finds_what_the_definition_finds_for_each_row(
 ) -> None:
     if kind == "timestamps" and ctc_weight:
         pytest.skip("the CTC head knows no timestamps")
-    options = DecodeOptions(beam_size=beam_size, nbest=12, ctc_weight=ctc_weight, max_length_ratio=-10)
+    nbest = 12 if beam_size > 1 else 1
+    options = DecodeOptions(beam_size=beam_size, nbest=nbest, ctc_weight=ctc_weight, max_length_ratio=-10)
     prompts = prompts_of(network, kind)
     found = search(network, encoded, prompts, options=options)
     assert_same(found, expected(network, encoded, prompts, options))
@@ -135,7 +136,7 @@ def test_a_wider_beam_finds_better_hypotheses_and_nbest_cuts_their_list(
     prompts = prompts_of(network)
     greedy, wide, two = (
         search(network, encoded, prompts, options=DecodeOptions(beam_size=beam, nbest=nbest, max_length_ratio=-10))
-        for beam, nbest in ((1, 9), (6, 9), (6, 2))
+        for beam, nbest in ((1, 1), (6, 9), (6, 2))
     )
     assert any(row[0].score > other[0].score + 0.1 for row, other in zip(wide, greedy, strict=True))
     assert all(len(row) == 1 for row in greedy) and all(len(row) > 2 for row in wide)
@@ -155,13 +156,44 @@ def test_the_ctc_head_changes_what_is_found(network: OwsmNetwork, encoded: Speec
 
 
 def test_what_is_too_short_is_no_hypothesis(network: OwsmNetwork, encoded: SpeechStates) -> None:
-    options = DecodeOptions(beam_size=3, max_length_ratio=-4, min_length_ratio=-9)
+    options = DecodeOptions(beam_size=3, max_length_ratio=0.1, min_length_ratio=-9)
     assert search(network, encoded, prompts_of(network), options=options) == [[], [], []]
 
 
 def test_a_beam_wider_than_the_vocabulary_is_refused(network: OwsmNetwork, encoded: SpeechStates) -> None:
     with pytest.raises(SkipwiseError, match=r"beam_size must be at most the vocabulary's \d+ tokens, got 9999"):
         search(network, encoded, prompts_of(network), options=DecodeOptions(beam_size=9999))
+
+
+def test_the_search_stops_once_its_best_are_decided_and_finds_them_all_the_same(
+    network: OwsmNetwork, encoded: SpeechStates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts, steps = prompts_of(network), []
+    usual = network.decoder.next_logits
+    monkeypatch.setattr(network.decoder, "next_logits", lambda *args: steps.append(1) or usual(*args))
+    settings: list[dict[str, Any]] = [{}, {"nbest": 3}, {"length_bonus": -0.2, "nbest": 2}]
+    for changes in settings:
+        options = replace(DecodeOptions(beam_size=4, max_length_ratio=-20), **changes)
+        steps.clear()
+        found = search(network, encoded, prompts, options=options)
+        num_early = len(steps)
+        with monkeypatch.context() as never:
+            never.setattr(EndedHypotheses, "is_decided", lambda self, best_live: False)
+            steps.clear()
+            late = search(network, encoded, prompts, options=options)
+        assert [[h.tokens for h in row] for row in found] == [[h.tokens for h in row] for row in late]
+        assert num_early < len(steps) == 20
+    steps.clear()
+    search(network, encoded, prompts, options=DecodeOptions(beam_size=4, max_length_ratio=-20, length_bonus=0.1))
+    assert len(steps) == 20, "a score that can rise is waited for"
+
+
+def test_a_decision_waits_for_as_many_as_are_asked_for() -> None:
+    ended = EndedHypotheses(DecodeOptions(beam_size=2, nbest=2), num_frames=100, prompt_length=4)
+    ended.add(0, (7,), -1.0, finished=True)
+    assert not ended.is_decided(-50.0)
+    ended.add(1, (7, 7), -3.0, finished=True)
+    assert ended.is_decided(-3.1) and not ended.is_decided(-3.0) and not ended.is_decided(-2.0)
 
 
 def test_end_detection_wants_three_hopeless_lengths_in_a_row() -> None:

@@ -46,12 +46,11 @@ def collapsed(path: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(token for token, _ in itertools.groupby(path) if token != BLANK)
 
 
-def summed_over_paths(log_probs_TV: Tensor, prefix: tuple[int, ...], *, exactly: bool = False) -> float:
+def summed(log_probs_TV: Tensor, prefix: tuple[int, ...], *, exactly: bool, silent_before: int) -> float:
     """The log-probability of all paths that spell something beginning with `prefix`, or spell it and no more."""
     total = 0.0
     for path in itertools.product(range(4), repeat=len(log_probs_TV)):
         spelled = collapsed(path)
-        silent_before = len(PROMPT) - 1
         if any(token != BLANK for token in path[:silent_before]):
             continue
         if spelled == prefix if exactly else spelled[: len(prefix)] == prefix:
@@ -60,11 +59,16 @@ def summed_over_paths(log_probs_TV: Tensor, prefix: tuple[int, ...], *, exactly:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("silent_before", [len(PROMPT) - 1, 0], ids=["the prompt counts", "the prompt is skipped"])
 @pytest.mark.parametrize("text", [(A,), (A, B), (A, A), (B, A, A), (B, A, B)])
 def test_prefix_scores_are_sums_over_all_paths(
-    network: OwsmNetwork, encoded: SpeechStates, text: tuple[int, ...]
+    network: OwsmNetwork, encoded: SpeechStates, text: tuple[int, ...], silent_before: int
 ) -> None:
-    scorer = CtcPrefixScorer.of(network, encoded)
+    scorer = CtcPrefixScorer.of(network, encoded, len(PROMPT) - 1 - silent_before)
+
+    def summed_over_paths(of_row: Tensor, prefix: tuple[int, ...], *, exactly: bool = False) -> float:
+        return summed(of_row, prefix, exactly=exactly, silent_before=silent_before)
+
     state, prefix = scorer.start(), torch.tensor([PROMPT, PROMPT])[:, None]
     totals = torch.zeros(2, dtype=torch.float64)
     for position, token in enumerate(text):

@@ -36,6 +36,7 @@ def tokens_of(*items: float | None) -> list[int]:
         ((0.0, None, 9.5, 10.0, None), 3, 10.0),
         ((0.0, None, None), 3, None),
         ((0.0, None, 0.0), 3, None),
+        ((0.0, None, 0.1), 3, None),
         ((0.0, 0.0, 0.0, None, 29.5), 5, None),
         ((None, None), 2, None),
         ((), 0, None),
@@ -100,7 +101,7 @@ def test_each_window_begins_where_the_last_sentence_of_the_one_before_ended(mode
 
 
 def test_long_form_by_timestamps_wants_timestamps() -> None:
-    with pytest.raises(SkipwiseError, match="long_form timestamps goes by predicted timestamps: set timestamps too"):
+    with pytest.raises(SkipwiseError, match="long_form timestamps goes by predicted timestamps: set timestamps"):
         DecodeOptions(long_form="timestamps")
     with pytest.raises(SkipwiseError, match="long_form must be one of quiet, timestamps; got 'loud'"):
         DecodeOptions(long_form="loud")

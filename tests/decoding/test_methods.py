@@ -33,7 +33,7 @@ def encoded(network: OwsmNetwork) -> SpeechStates:
 
 @torch.no_grad()
 def test_the_best_path_merges_repeats_and_drops_blanks(network: OwsmNetwork, encoded: SpeechStates) -> None:
-    found = search(network, encoded, [[1], [1]], options=DecodeOptions(method="ctc", nbest=3))
+    found = search(network, encoded, [[1], [1]], options=DecodeOptions(method="ctc"))
     for row, (hypothesis,) in enumerate(found):
         log_probs = network.ctc_logits(encoded)[row, : int(encoded.num_frames[row])].log_softmax(dim=-1)
         best = log_probs.argmax(dim=-1).tolist()

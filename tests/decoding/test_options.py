@@ -14,13 +14,23 @@ from skipwise.errors import SkipwiseError, SkipwiseWarning
 
 @pytest.mark.parametrize(
     ("ratio", "num_frames", "expected"),
-    [(0.4, 100, 40), (0.4, 99, 39), (0.4, 2, 1), (0.001, 10, 1), (1.5, 10, 15), (0, 37, 37), (-1, 50, 1), (-5, 50, 5)],
+    [
+        (0.4, 100, 40),
+        (0.4, 99, 39),
+        (0.4, 2, 1),
+        (0.001, 10, 1),
+        (1.5, 10, 15),
+        (5, 10, 50),
+        (0, 37, 37),
+        (-1, 50, 1),
+        (-5, 50, 5),
+    ],
 )
 def test_the_most_tokens_follow_espnets_maxlenratio(ratio: float, num_frames: int, expected: int) -> None:
     assert DecodeOptions(max_length_ratio=ratio).max_tokens(num_frames) == expected
 
 
-@pytest.mark.parametrize("ratio", [-0.5, -2.5, math.nan, math.inf])
+@pytest.mark.parametrize("ratio", [-0.5, -2.5, 5.5, 50, 1e308, math.nan, math.inf])
 def test_a_length_ratio_that_means_nothing_is_refused(ratio: float) -> None:
     with pytest.raises(SkipwiseError, match="max_length_ratio must be tokens per encoder frame"):
         DecodeOptions(max_length_ratio=ratio)
@@ -28,7 +38,7 @@ def test_a_length_ratio_that_means_nothing_is_refused(ratio: float) -> None:
 
 @pytest.mark.parametrize(("ratio", "num_frames", "expected"), [(0, 100, 0), (0.1, 99, 9), (0.5, 3, 1), (-7, 3, 7)])
 def test_the_fewest_tokens_follow_espnets_minlenratio(ratio: float, num_frames: int, expected: int) -> None:
-    assert DecodeOptions(min_length_ratio=ratio).min_tokens(num_frames) == expected
+    assert DecodeOptions(min_length_ratio=ratio, max_length_ratio=0).min_tokens(num_frames) == expected
 
 
 @pytest.mark.parametrize(
@@ -37,6 +47,11 @@ def test_the_fewest_tokens_follow_espnets_minlenratio(ratio: float, num_frames: 
         ({"min_length_ratio": -0.5}, r"min_length_ratio must be .* 0 for none, or minus a whole number .* got -0.5"),
         ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
         ({"nbest": -1}, "nbest must be at least 1, got -1"),
+        ({"nbest": 3}, "greedy search finds one hypothesis, got nbest 3. Set beam_size to as many"),
+        ({"method": "ctc", "beam_size": 2}, "the method ctc takes the one best path: leave beam_size, nbest and"),
+        ({"method": "ctc", "ctc_weight": 0.3}, "the method ctc takes the one best path"),
+        ({"min_length_ratio": 0.5}, "min_length_ratio asks for more than max_length_ratio allows: 0.5 and 0.4. Lower"),
+        ({"min_length_ratio": -50, "max_length_ratio": -20}, "min_length_ratio asks for more .* -50 and -20"),
         ({"ctc_weight": 1.0}, r"ctc_weight must be in \[0, 1\), got 1.0. For the CTC head alone use the method ctc"),
         ({"ctc_weight": -0.1}, r"ctc_weight must be in \[0, 1\), got -0.1"),
         ({"method": "greedy"}, "method must be one of attention, ctc; got 'greedy'"),

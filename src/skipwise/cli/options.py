@@ -28,6 +28,9 @@ Nbest = Annotated[int, typer.Option("--nbest", min=1, help="Hypotheses returned,
 CtcWeight = Annotated[
     float, typer.Option("--ctc-weight", help="Share of the CTC head in the score, in [0, 1) [ctc_weight].")
 ]
+CtcSkipsPrompt = Annotated[
+    bool, typer.Option("--ctc-skips-prompt", help="Do not count the prompt as output of the CTC head, as ESPnet does.")
+]
 MaxLengthRatio = Annotated[
     float,
     typer.Option("--max-length-ratio", help="Most tokens per encoder frame; 0: end detection; -n: n [maxlenratio]."),

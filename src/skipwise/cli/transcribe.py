@@ -41,6 +41,7 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     beam_size: options.BeamSize = 1,
     nbest: options.Nbest = 1,
     ctc_weight: options.CtcWeight = 0.0,
+    ctc_skips_prompt: options.CtcSkipsPrompt = False,
     max_length_ratio: options.MaxLengthRatio = 0.4,
     min_length_ratio: options.MinLengthRatio = 0.0,
     length_bonus: options.LengthBonus = 0.0,
@@ -56,6 +57,7 @@ def transcribe(  # noqa: PLR0913 one argument is one option
         beam_size=beam_size,
         nbest=nbest,
         ctc_weight=ctc_weight,
+        ctc_skips_prompt=ctc_skips_prompt,
         max_length_ratio=max_length_ratio,
         min_length_ratio=min_length_ratio,
         length_bonus=length_bonus,
@@ -64,6 +66,8 @@ def transcribe(  # noqa: PLR0913 one argument is one option
         long_form=long_form,
         condition_on_previous=condition_on_previous,
     )
+    if timestamps and nbest > 1 and not as_json:
+        raise SkipwiseError("--timestamps and --nbest are shown together by --json alone. Add it, or leave one out.")
     transcriber = Transcriber(model, gates=gates, sparsity=sparsity, exact=exact, device=device, options=decoding)
     given = None if language == _PREDICTED else language
     transcriber.context(given, task)  # a mistake here is told once, not for each file
@@ -79,7 +83,7 @@ def transcribe(  # noqa: PLR0913 one argument is one option
             continue
         print(_record(name, transcript) if as_json else _text(name, transcript, is_only=len(files) == 1), flush=True)
     if num_failed:
-        print(f"Error: {num_failed} of {len(files)} files could not be read.", file=sys.stderr)
+        print(f"Error: {num_failed} of {len(files)} files failed.", file=sys.stderr)
         raise typer.Exit(2)
 
 
@@ -98,14 +102,12 @@ def _text(name: str, transcript: Transcript, *, is_only: bool) -> str:
         text = "\n".join(f"[{_clock(s.start_s)} - {_clock(s.end_s)}] {s.text}" for s in sentences)
         return text if is_only else f"{name}:\n{text}"
     if any(segment.alternatives for segment in transcript.segments):
-        text = "\n".join(
-            f"{score:.3f}\t{hypothesis}"
-            for segment in transcript.segments
-            for hypothesis, score in [
-                (segment.text, segment.score),
-                *((alternative.text, alternative.score) for alternative in segment.alternatives),
-            ]
-        )
+        lines = []
+        for segment in transcript.segments:
+            if len(transcript.segments) > 1:
+                lines.append(f"[{_clock(segment.start_s)} - {_clock(segment.end_s)}]")
+            lines += [f"{found.score:.3f}\t{found.text}" for found in (segment, *segment.alternatives)]
+        text = "\n".join(lines)
         return text if is_only else f"{name}:\n{text}"
     return transcript.text if is_only else f"{name}: {transcript.text}"
 

@@ -60,19 +60,21 @@ class BeamSearch:
         self._layer_gates = None if gates is None else network.decoder_gates(gates)
         self._prefix_BKL = self._new_BKL = prompts[:, None]
         self._scores_BK = torch.zeros(prompts.shape[0], 1, device=prompts.device)
-        self._ctc = CtcPrefixScorer.of(network, encoded) if options.ctc_weight > 0 else None
+        uncounted = prompts.shape[1] - 1 if options.ctc_skips_prompt else 0
+        self._ctc = CtcPrefixScorer.of(network, encoded, uncounted) if options.ctc_weight > 0 else None
         self._ctc_state = None if self._ctc is None else self._ctc.start()
 
     def run(self) -> list[list[Hypothesis]]:
-        """Return the hypotheses of each utterance, best first: none where all that ended was too short."""
+        """Return the hypotheses of each utterance, best first: none where all that ended was too short.
+
+        The `nbest` of the options are exact; behind them some may be missing, as the search does not wait for them.
+        """
         for step in count():
             scores_BKV, ctc_step = self._score()
             best = scores_BKV.flatten(1).topk(self._options.beam_size)
-            # one trip to the CPU a step: fp64 holds both exactly
-            indices, scores = torch.stack([best.indices.double(), best.values.double()]).tolist()
-            parents, tokens = _split(indices, scores_BKV.shape[2])
+            parents, tokens = _split(best.indices.tolist(), scores_BKV.shape[2])
             self._follow(parents, tokens, best.values, ctc_step)
-            self._collect(step, tokens, scores)
+            self._collect(step, tokens, best.values.tolist())
             if len(self._done) == len(self._searched):
                 break
             self._forget_done()
@@ -115,7 +117,7 @@ class BeamSearch:
         for place, ended in enumerate(self._searched):
             if place in self._done:
                 continue
-            is_last, num_live = ended.is_last(step), 0
+            is_last, best_live = ended.is_last(step), minus_infinity
             for beam, (token, score) in enumerate(zip(tokens[place], scores[place], strict=True)):
                 if score == minus_infinity:  # nothing but forbidden tokens was left
                     continue
@@ -123,8 +125,8 @@ class BeamSearch:
                     text = self._prefix_BKL[place, beam, -(step + 1) :].tolist()
                     ended.add(step, tuple(text[:-1] if token == eos else text), score, finished=token == eos)
                 else:
-                    num_live += 1
-            if not num_live or ended.is_enough(step):
+                    best_live = max(best_live, score)
+            if best_live == minus_infinity or ended.is_enough(step) or ended.is_decided(best_live):
                 self._done.add(place)
                 self._scores_BK[place] = minus_infinity
 
@@ -147,7 +149,6 @@ class BeamSearch:
             self._ctc, self._ctc_state = self._ctc.keep(kept_B), self._ctc_state.keep(kept_B)
 
 
-def _split(indices: list[list[float]], vocab_size: int) -> tuple[list[list[int]], list[list[int]]]:
+def _split(indices: list[list[int]], vocab_size: int) -> tuple[list[list[int]], list[list[int]]]:
     """The beam and the token that each index over beams x vocabulary stands for."""
-    whole = [[int(index) for index in row] for row in indices]
-    return [[i // vocab_size for i in row] for row in whole], [[i % vocab_size for i in row] for row in whole]
+    return [[i // vocab_size for i in row] for row in indices], [[i % vocab_size for i in row] for row in indices]

@@ -14,6 +14,7 @@ from skipwise.decoding.options import DecodeOptions
 
 _LENGTHS_LOOKED_AT = 3
 _HOPELESS = -10.0
+_ROUNDING = 1e-3
 
 
 @final
@@ -59,8 +60,20 @@ class EndedHypotheses:
                 return False
         return True
 
+    def is_decided(self, best_live: float) -> bool:
+        """Return whether no hypothesis that still grows can enter the n best; the best of those scores `best_live`.
+
+        Scores only fall as long as nothing is added for a token, so that the n best do not depend on what is left out.
+        ESPnet goes on.
+        """
+        if self._options.length_bonus > 0 or self._options.normalize_length:
+            return False
+        scores = sorted((ended.hypothesis.score for ended in self._ended), reverse=True)
+        nbest = self._options.nbest
+        return len(scores) >= nbest and scores[nbest - 1] >= best_live + _ROUNDING
+
     def ranked(self) -> list[Hypothesis]:
-        """Return all of them, best first; of equals the one that ended first."""
+        """Return them, best first; of equals the one that ended first. Behind the n best some may be missing."""
         return [ended.hypothesis for ended in sorted(self._ended, key=self._rank, reverse=True)]
 
     def _rank(self, ended: _Ended) -> float:

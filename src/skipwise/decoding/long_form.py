@@ -16,7 +16,8 @@ from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.vocabulary import TIMESTAMP_STEP_S
 
 SHORTEST_S = 0.2
-"""`skip_last_chunk_threshold`: less than this at the end is not decoded."""
+"""`skip_last_chunk_threshold`: less than this at the end is not decoded, and no window begins less than this after the
+one before it."""
 
 _UNSURE_S = 29.0
 """`end_time_threshold`: a last sentence that ends later than this in its window is taken for cut off."""
@@ -37,7 +38,7 @@ def cut_at_last_sentence(tokens: Sequence[int], config: OwsmArchitecture) -> Cut
     """Return which of a window's tokens hold, and where to go on.
 
     A sentence without an end, or one of several that ends after 29 s, is left to the next window. Where that would lead
-    nowhere (ESPnet would go in circles), all holds.
+    nowhere, or nearly (ESPnet would go in circles), all holds.
     """
     first, last = config.first_timestamp_token_id, config.last_timestamp_token_id
     times = [position for position, token in enumerate(tokens) if first <= token <= last]
@@ -53,7 +54,7 @@ def cut_at_last_sentence(tokens: Sequence[int], config: OwsmArchitecture) -> Cut
         num_tokens, advance_s = times[-2], at_s(times[-2])
     else:
         num_tokens, advance_s = times[-1] + 1, at_s(times[-1])
-    if advance_s == 0:
+    if advance_s < SHORTEST_S:
         return Cut(num_tokens=len(tokens), advance_s=None)
     return Cut(num_tokens=num_tokens, advance_s=advance_s)
 

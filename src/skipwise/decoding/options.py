@@ -12,6 +12,8 @@ from skipwise.errors import SkipwiseError, SkipwiseWarning
 METHODS = ("attention", "ctc")
 LONG_FORMS = ("quiet", "timestamps")
 
+_MOST_PER_FRAME = 5
+
 TRANSLATION_PREFIX = "st_"
 
 
@@ -28,12 +30,15 @@ class DecodeOptions:
     """`nbest`: how many of the hypotheses found are returned, best first."""
     ctc_weight: float = 0.0
     """`ctc_weight`: share of the CTC head in a token's score, in [0, 1); the decoder has the rest."""
+    ctc_skips_prompt: bool = False
+    """Do not count the prompt as output of the CTC head. ESPnet counts it, so that as many frames at the start cannot
+    emit as the prompt has tokens: the sentence's first word suffers, or with a long previous text most of it."""
     max_length_ratio: float = 0.4
     """`maxlenratio`: most tokens per encoder frame, at least 1 in all; 0: one a frame, and the search ends when longer
     hypotheses only get worse; -n: n for every length."""
     min_length_ratio: float = 0.0
-    """`minlenratio`: fewest tokens per encoder frame; -n: n for every length. Where nothing is that long, the search is
-    repeated with 0.1 less."""
+    """`minlenratio`: fewest tokens per encoder frame; -n: n for every length. What the length limit cuts off must have
+    one more. Where nothing is that long and a ratio is 0.1 or more, the search is repeated with 0.1 less."""
     length_bonus: float = 0.0
     """`penalty`: added to the score for each token."""
     normalize_length: bool = False
@@ -47,12 +52,21 @@ class DecodeOptions:
     """`condition_on_prev_text`: each window of a long recording is told the text of the window before it."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise SkipwiseError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}.")
-        if self.long_form not in LONG_FORMS:
-            raise SkipwiseError(f"long_form must be one of {', '.join(LONG_FORMS)}; got {self.long_form!r}.")
+        for name, allowed in (("method", METHODS), ("long_form", LONG_FORMS)):
+            if getattr(self, name) not in allowed:
+                raise SkipwiseError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
+        self._check_search()
+        self._check_lengths()
+        if self.timestamps and (self.ctc_weight > 0 or self.method == "ctc"):
+            raise SkipwiseError(
+                "the CTC head knows no timestamps: use the method attention with ctc_weight 0, or no timestamps."
+            )
         if self.long_form == "timestamps" and not self.timestamps:
-            raise SkipwiseError("long_form timestamps goes by predicted timestamps: set timestamps too, or use quiet.")
+            raise SkipwiseError(
+                "long_form timestamps goes by predicted timestamps: set timestamps (--timestamps) too, or use quiet."
+            )
+
+    def _check_search(self) -> None:
         for name in ("beam_size", "nbest"):
             if getattr(self, name) < 1:
                 raise SkipwiseError(f"{name} must be at least 1, got {getattr(self, name)}.")
@@ -60,13 +74,24 @@ class DecodeOptions:
             raise SkipwiseError(
                 f"ctc_weight must be in [0, 1), got {self.ctc_weight}. For the CTC head alone use the method ctc."
             )
+        if self.method == "ctc" and (self.beam_size > 1 or self.nbest > 1 or self.ctc_weight > 0):
+            raise SkipwiseError(
+                "the method ctc takes the one best path: leave beam_size, nbest and ctc_weight out, or use attention."
+            )
+        if self.nbest > 1 and self.beam_size == 1:
+            raise SkipwiseError(
+                f"greedy search finds one hypothesis, got nbest {self.nbest}. Set beam_size to as many."
+            )
         if not math.isfinite(self.length_bonus):
             raise SkipwiseError(f"length_bonus must be a finite number, got {self.length_bonus}.")
+
+    def _check_lengths(self) -> None:
         _check_ratio("max_length_ratio", self.max_length_ratio)
         _check_ratio("min_length_ratio", self.min_length_ratio)
-        if self.timestamps and (self.ctc_weight > 0 or self.method == "ctc"):
+        least, most = self.min_length_ratio, self.max_length_ratio
+        if (0 < most < least) or (least < most < 0):
             raise SkipwiseError(
-                "the CTC head knows no timestamps: use the method attention with ctc_weight 0, or no timestamps."
+                f"min_length_ratio asks for more than max_length_ratio allows: {least:g} and {most:g}. Lower the first."
             )
 
     def max_tokens(self, num_frames: int) -> int:
@@ -91,7 +116,7 @@ class DecodeOptions:
         if self.method == "ctc":
             raise SkipwiseError(
                 f"the CTC head writes down the source language, so the method ctc cannot do the task {task}. "
-                "Use the method attention."
+                "Use the method attention, or the task asr alone."
             )
         if self.ctc_weight > 0:
             warnings.warn(
@@ -103,9 +128,9 @@ class DecodeOptions:
 
 
 def _check_ratio(name: str, ratio: float) -> None:
-    if not math.isfinite(ratio) or (ratio < 0 and ratio != int(ratio)):
+    if not math.isfinite(ratio) or ratio > _MOST_PER_FRAME or (ratio < 0 and ratio != int(ratio)):
         zero = "0 for one a frame" if name == "max_length_ratio" else "0 for none"
         raise SkipwiseError(
-            f"{name} must be tokens per encoder frame (0.4), {zero}, or minus a whole number of tokens (-50); "
-            f"got {ratio}."
+            f"{name} must be tokens per encoder frame (0.4, at most {_MOST_PER_FRAME}), {zero}, or minus a whole "
+            f"number of tokens (-50); got {ratio:g}."
         )

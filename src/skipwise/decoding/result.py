@@ -36,7 +36,8 @@ class Segment:
     tokens: tuple[int, ...]
     """The text's tokens, with its timestamps."""
     score: float
-    """Weighted sum of their log-probabilities: see `Hypothesis`."""
+    """Weighted sum of the log-probabilities of all that was decoded here: see `Hypothesis`. Where long recordings are
+    followed by timestamps, that includes what was left to the next window."""
     finished: bool
     """False where the length limit cut the text off."""
     plan: GatePlan
@@ -96,7 +97,7 @@ class Transcript:
     """ISO 639-3 code of the speech; where it was predicted, that of most seconds, `und` if there are none."""
     task: str
     segments: tuple[Segment, ...]
-    """In their order; together they cover the audio."""
+    """In their order; together they cover the audio, but for up to 0.2 s at its end where timestamps are followed."""
     timings: Timings
 
     @property

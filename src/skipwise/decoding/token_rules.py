@@ -31,26 +31,29 @@ class TokenRules:
         """Set the scores of tokens that may not follow to minus infinity, in place."""
         if self._always_without_times:
             scores_BKV[..., self._times] = -torch.inf
-        else:
-            scores_BKV.masked_fill_(~self._allowed(prefix_BKL), -torch.inf)
+            return
+        words_BK1, eos_BK1, earliest_BK1 = self._allowed(prefix_BKL)
+        eos_scores = scores_BKV[..., self._config.eos_token_id].masked_fill(~eos_BK1[..., 0], -torch.inf)
+        times_T = torch.arange(self._times.start, self._times.stop, device=prefix_BKL.device)
+        scores_BKV[..., : self._times.start].masked_fill_(~words_BK1, -torch.inf)
+        scores_BKV[..., self._times].masked_fill_(times_T < earliest_BK1, -torch.inf)
+        scores_BKV[..., self._times.stop :].masked_fill_(~words_BK1, -torch.inf)
+        scores_BKV[..., self._config.eos_token_id] = eos_scores
 
-    def _allowed(self, prefix_BKL: Int[Tensor, "batch beams length"]) -> Bool[Tensor, "batch beams vocab"]:
-        config = self._config
-        first, last = config.first_timestamp_token_id, config.last_timestamp_token_id
-        ids_V = torch.arange(config.vocab_size, device=prefix_BKL.device)
-        times_V, eos_V = (ids_V >= first) & (ids_V <= last), ids_V == config.eos_token_id
-        timed_BKL = (prefix_BKL >= first) & (prefix_BKL <= last)
-        # the last timestamp so far; timestamps are not 0, so 0 stands for none
+    def _allowed(
+        self, prefix_BKL: Int[Tensor, "batch beams length"]
+    ) -> tuple[Bool[Tensor, "batch beams 1"], Bool[Tensor, "batch beams 1"], Int[Tensor, "batch beams 1"]]:
+        """Whether words may follow, whether `<eos>` may, and the earliest timestamp that may."""
+        first, none = self._times.start, self._times.stop
+        timed_BKL = (prefix_BKL >= first) & (prefix_BKL < none)
         positions_L = torch.arange(prefix_BKL.shape[2], device=prefix_BKL.device)
-        latest_BK1 = (timed_BKL * positions_L).argmax(dim=-1, keepdim=True)
-        latest_BK1 = prefix_BKL.gather(2, latest_BK1)
-
-        inside = ~eos_V & ~(times_V & (ids_V <= latest_BK1))  # words, or a later end
-        after = (times_V & (ids_V >= prefix_BKL[..., -1:])) | eos_V  # the next start, or the end of it all
-        nothing = torch.zeros_like(inside)
+        latest_BK1 = prefix_BKL.gather(2, (timed_BKL * positions_L).argmax(dim=-1, keepdim=True))
         is_inside = (timed_BKL.sum(dim=-1, keepdim=True) % 2) == 1
-        allowed = torch.where(is_inside, inside, torch.where(timed_BKL[..., -1:], after, nothing))
-        begins = prefix_BKL[..., -3:-2] == config.bos_token_id  # right after `<sos> <language> <task>`
-        allowed = torch.where(begins, times_V, allowed)
-        without = (prefix_BKL == config.no_timestamps_token_id).any(dim=-1, keepdim=True)
-        return torch.where(without, ~times_V, allowed)
+        is_after = ~is_inside & timed_BKL[..., -1:]
+        begins = prefix_BKL[..., -3:-2] == self._config.bos_token_id  # right after `<sos> <language> <task>`
+        without = (prefix_BKL == self._config.no_timestamps_token_id).any(dim=-1, keepdim=True)
+        # inside a sentence: words, or a later end; after one: the next start, or the end of it all; else nothing
+        words, eos = is_inside, is_after
+        earliest = torch.where(is_inside, latest_BK1 + 1, torch.where(is_after, prefix_BKL[..., -1:], none))
+        words, eos, earliest = words & ~begins, eos & ~begins, torch.where(begins, first, earliest)
+        return words | without, eos | without, torch.where(without, none, earliest)

@@ -151,7 +151,7 @@ def _starting_point(config: TrainConfig, recordings: Sequence[Recording]) -> tup
                 f"model.architecture.{min(fixed)} cannot change in a trained base; allowed there: "
                 f"{', '.join(_FREE_FIELDS)}."
             )
-        for name, value in changes.items():
+        for name, value in (changes | _learned(config)).items():
             setattr(model.network.config, name, value)
         model.network.train()
         return model, _features(config, model.network.config, recordings)
@@ -167,13 +167,18 @@ def _starting_point(config: TrainConfig, recordings: Sequence[Recording]) -> tup
             f"unknown key model.architecture.{min(unknown)}; allowed there: "
             f"{', '.join(sorted(OwsmArchitecture.__dataclass_fields__))}."
         )
-    architecture = OwsmArchitecture(**vocabulary.token_ids() | config.model.architecture)
+    architecture = OwsmArchitecture(**vocabulary.token_ids() | _learned(config) | config.model.architecture)
     network = OwsmNetwork(architecture)
     store = _features(config, architecture, recordings)
     mean, std = store.statistics()
     network.feature_mean.copy_(mean)
     network.feature_std.copy_(std)
     return OwsmModel(network, vocabulary, str(config.output), config.output), store
+
+
+def _learned(config: TrainConfig) -> dict[str, float]:
+    """What the model's config says of what it was trained to say."""
+    return {"timestamps_share": config.data.timestamps, "previous_text_share": config.data.previous_text}
 
 
 def _features(config: TrainConfig, architecture: OwsmArchitecture, recordings: Sequence[Recording]) -> FeatureStore:

@@ -120,7 +120,7 @@ def test_an_espnet_folder_is_loaded_as_it_is(name: str, tmp_path: Path) -> None:
 
 def test_a_model_of_ours_goes_to_espnet_and_comes_back_with_its_gates(ours: Path, tmp_path: Path) -> None:
     attach_random_gates(load_owsm(ours).network).save_pretrained(tmp_path / "gates")
-    with pytest.warns(SkipwiseWarning, match="takes audio as long as it is, but ESPnet pads it to 30 s"):
+    with pytest.warns(SkipwiseWarning, match="trained on audio as long as it is, but ESPnet pads it to 30 s"):
         convert_owsm(ours, tmp_path / "there", to="espnet")
     convert_owsm(tmp_path / "there", tmp_path / "back")
     before, after = load_owsm(ours), load_owsm(tmp_path / "back")
@@ -311,6 +311,25 @@ def test_what_is_no_conversion_is_never_replaced(espnet: Path, tmp_path: Path) -
     with pytest.raises(SkipwiseError, match="holds the source"):
         convert_owsm(target, tmp_path, to="espnet", overwrite=True)
     assert (target / "gates" / "gate_config.json").exists() and (espnet / WEIGHTS).exists()
+
+
+@pytest.mark.parametrize("foreign", ["espnet/egs2/notes.py", "espnet/run.sh", "zoo/model.safetensors", "data/my.model"])
+def test_what_only_looks_like_a_conversion_is_not_replaced(tmp_path: Path, espnet: Path, foreign: str) -> None:
+    target = tmp_path / "target"
+    convert_owsm(espnet, target)
+    (target / foreign).parent.mkdir(parents=True, exist_ok=True)
+    (target / foreign).write_text("precious")
+    with pytest.raises(SkipwiseError, match=f"no conversion's, and would be lost: {foreign}"):
+        convert_owsm(espnet, target, overwrite=True)
+    assert (target / foreign).read_text() == "precious"
+
+
+def test_the_working_directory_is_not_replaced(tmp_path: Path, espnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "target"
+    convert_owsm(espnet, target)
+    monkeypatch.chdir(target)
+    with pytest.raises(SkipwiseError, match="holds the working directory: it cannot be replaced"):
+        convert_owsm(espnet, ".", overwrite=True)
 
 
 def test_a_conversion_that_fails_leaves_nothing(espnet: Path, tmp_path: Path) -> None:

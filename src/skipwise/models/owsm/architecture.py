@@ -58,6 +58,11 @@ class OwsmArchitecture:
     max_window_s: float = 30.0
     """Longest input that the model was trained on, in seconds; longer audio is cut into windows."""
 
+    timestamps_share: float = 0.5
+    """`time_apply_prob`: how often it was trained to say timestamps; 0: never, so that it only makes them up."""
+    previous_text_share: float = 0.5
+    """`text_prev_apply_prob`: how often it was trained with a previous text; 0: never."""
+
     pad_token_id: int = 0
     """`<blank>`: CTC's blank, and the padding of token rows."""
     bos_token_id: int = 49_999

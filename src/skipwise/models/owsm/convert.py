@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, final, get_args
 
 import torch
@@ -52,11 +52,15 @@ MEL_FILTERS_FILE = "mel_filters.safetensors"
 EXPORTED_CONFIG = f"exp/s2t/{TRAIN_CONFIG}"
 EXPORTED_WEIGHTS = "exp/s2t/model.pth"
 
-# what this module writes: nothing else may be in a folder that is replaced
-_WRITTEN = (
-    *(CONFIG_FILE, "model*.safetensors", INDEX_FILE, TOKENS_FILE, SENTENCEPIECE_FILE, f"{ESPNET_FOLDER}/*"),
-    *("processor_config.json", "preprocessor_config.json", "tokenizer_config.json", "special_tokens_map.json"),
-    *(META_FILE, EXPORTED_CONFIG, EXPORTED_WEIGHTS, "*.model", "*stats.np[yz]"),
+# what this module writes, place by place: nothing else may be in a folder that is replaced
+_WRITTEN = tuple(
+    PurePosixPath(pattern).parts
+    for pattern in (
+        *(CONFIG_FILE, "model.safetensors", "model-?????-of-?????.safetensors", INDEX_FILE, TOKENS_FILE),
+        *("processor_config.json", "preprocessor_config.json", "tokenizer_config.json", "special_tokens_map.json"),
+        *(SENTENCEPIECE_FILE, *(f"{ESPNET_FOLDER}/{name}" for name in (TRAIN_CONFIG, MEL_FILTERS_FILE, "*.np[yz]"))),
+        *(META_FILE, EXPORTED_CONFIG, EXPORTED_WEIGHTS),
+    )
 )
 _FILES_NAMED = 3
 
@@ -217,14 +221,29 @@ def _check_target(source: str | Path, target: Path, *, overwrite: bool) -> None:
         raise SkipwiseError(f"{target} is not empty. Name another folder, or replace the model in it with --overwrite.")
     if Path(os.path.realpath(source)).is_relative_to(os.path.realpath(target)):
         raise SkipwiseError(f"{target} holds the source, {source}: it cannot be replaced by it. Name another folder.")
-    files = (str(path.relative_to(target)) for path in sorted(target.rglob("*")) if not path.is_dir())
-    foreign = [file for file in files if not any(fnmatch.fnmatch(file, pattern) for pattern in _WRITTEN)]
+    if Path.cwd().is_relative_to(os.path.realpath(target)):
+        raise SkipwiseError(f"{target} holds the working directory: it cannot be replaced. Name another folder.")
+    files = [path.relative_to(target) for path in sorted(target.rglob("*")) if not path.is_dir()]
+    named = _named_in(target)
+    foreign = [str(file) for file in files if str(file) not in named and not _is_written(file)]
     if foreign:
         more = f" and {len(foreign) - _FILES_NAMED} more" if len(foreign) > _FILES_NAMED else ""
         raise SkipwiseError(
             f"{target} holds files that are no conversion's, and would be lost: {', '.join(foreign[:_FILES_NAMED])}"
             f"{more}. Move them away, or name another folder."
         )
+
+
+def _is_written(file: Path) -> bool:
+    return any(len(parts) == len(file.parts) and all(map(fnmatch.fnmatchcase, file.parts, parts)) for parts in _WRITTEN)
+
+
+def _named_in(target: Path) -> set[str]:
+    """The tokens and statistics of an exported model, whose places its own config names."""
+    if not (target / EXPORTED_CONFIG).is_file():
+        return set()
+    config = read_yaml(target / EXPORTED_CONFIG)
+    return {str(config.get("bpemodel")), str((config.get("normalize_conf") or {}).get("stats_file"))}
 
 
 def _num_values(weights: Mapping[str, Tensor]) -> int:
@@ -244,8 +263,8 @@ def _warn_of_gates(source: Path) -> None:
 def _warn_of_padding(architecture: OwsmArchitecture) -> None:
     if architecture.window_s is None:
         warnings.warn(
-            f"this model takes audio as long as it is, but ESPnet pads it to {architecture.max_window_s:g} s and "
-            "attends to the padding: its output there may differ.",
+            f"this model was trained on audio as long as it is, but ESPnet pads it to {architecture.max_window_s:g} s "
+            "and attends to the padding: expect invented text there.",
             SkipwiseWarning,
             stacklevel=4,
         )

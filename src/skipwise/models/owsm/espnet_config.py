@@ -70,7 +70,7 @@ _TEMPLATE: dict[str, Any] = {
     "preprocessor": "s2t",
     "preprocessor_conf": {
         "text_prev_name": "text_prev", "text_ctc_name": "text_ctc", "fs": SAMPLE_RATE, "na_symbol": "<na>",
-        "speech_resolution": 0.02, "speech_init_silence": 30, "text_prev_apply_prob": 0.5, "time_apply_prob": 0.5,
+        "speech_resolution": 0.02, "speech_init_silence": 30,
     },
     "allow_variable_data_keys": False,
 }  # fmt: skip

@@ -117,20 +117,21 @@ def unpacked(archive: Path, *, beside: Path) -> Iterator[Path]:
     Raises:
         SkipwiseError: if the file is no archive, or a damaged one.
     """
+    is_tar = tarfile.is_tarfile(archive)  # first: a tar that ends with a .pth, itself a zip, looks like a zip
+    if not is_tar and not zipfile.is_zipfile(archive):
+        raise SkipwiseError(
+            f"{archive} is no packed ESPnet model: neither zip nor tar. Give one, a model's folder, its .pth file, or "
+            "a Hub name."
+        )
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unpacked.", dir=beside) as folder:
         try:
-            if tarfile.is_tarfile(archive):  # first: a tar that ends with a .pth, itself a zip, looks like a zip
+            if is_tar:
                 with tarfile.open(archive) as packed:
                     _extract(packed, Path(folder))
-            elif zipfile.is_zipfile(archive):
+            else:
                 with zipfile.ZipFile(archive) as packed:
                     packed.extractall(folder, [name for name in packed.namelist() if _is_needed(name)])
-            else:
-                raise SkipwiseError(
-                    f"{archive} is no packed ESPnet model: neither zip nor tar. Give one, a model's folder, its .pth "
-                    "file, or a Hub name."
-                )
         except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
             raise SkipwiseError(f"cannot unpack {archive}: {error}. Copy it again.") from error
         yield Path(folder)

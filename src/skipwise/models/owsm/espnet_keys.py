@@ -87,7 +87,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "decoder_conf": {"attention_heads": 4, "linear_units": 2048, "num_blocks": 6},
     "model_conf": {"ctc_weight": 0.5, "lsm_weight": 0.0, "length_normalized_loss": False},
-    "preprocessor_conf": {"speech_length": 30},
+    "preprocessor_conf": {"speech_length": 30, "time_apply_prob": 0.5, "text_prev_apply_prob": 0.5},
 }  # fmt: skip
 # what the port computes: a checkpoint that asks for anything else would load, and be wrong
 _ONLY: dict[str, dict[str, Any]] = {
@@ -143,6 +143,8 @@ OPTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "ctc_loss_weight": (("model_conf", "ctc_weight"),),
     "label_smoothing": (("model_conf", "lsm_weight"),),
     "length_normalized_loss": (("model_conf", "length_normalized_loss"),),
+    "timestamps_share": (("preprocessor_conf", "time_apply_prob"),),
+    "previous_text_share": (("preprocessor_conf", "text_prev_apply_prob"),),
 }
 """Where ESPnet's config has what a field of `OwsmArchitecture` says; the first place is read, all are written."""
 

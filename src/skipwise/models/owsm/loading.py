@@ -115,7 +115,8 @@ def model_place(source: str | Path) -> Path:
             f"no model at {source}: a file, not a folder. `skipwise convert {source} DIR` unpacks one that ESPnet "
             "packed; then name DIR."
         )
-    return local_folder(source, what="model", needs=CONFIG_FILE, patterns=HUB_PATTERNS)
+    needs = f"{CONFIG_FILE}, or ESPnet's config.yaml and .pth"
+    return local_folder(source, what="model", needs=needs, patterns=HUB_PATTERNS)
 
 
 def is_espnet(folder: Path) -> bool:
