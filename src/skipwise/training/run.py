@@ -176,7 +176,7 @@ def _starting_point(config: TrainConfig, recordings: Sequence[Recording]) -> tup
     return OwsmModel(network, vocabulary, str(config.output), config.output), store
 
 
-def _learned(config: TrainConfig) -> dict[str, float]:
+def _learned(config: TrainConfig) -> dict[str, Any]:
     """What the model's config says of what it was trained to say."""
     return {"timestamps_share": config.data.timestamps, "previous_text_share": config.data.previous_text}
 
