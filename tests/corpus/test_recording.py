@@ -1,10 +1,13 @@
 import io
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from skipwise.corpus import clean_process
 from skipwise.corpus import speech as espeak
 from skipwise.corpus.noise import KINDS, add_noise
 from skipwise.corpus.recording import FILE_RATE, encode_m4a, mix
@@ -168,14 +171,32 @@ def _said_alone(speaker):
 
 def test_a_crash_of_the_speaking_process_is_tried_again_and_a_refusal_is_not(monkeypatch):
     expected = espeak.say(["Guten Tag."], SPEAKER)[0]
-    real, crashes = espeak._said_by_a_child, [11, 11]
-    monkeypatch.setattr(espeak, "_said_by_a_child", lambda *call: (crashes.pop(), b"") if crashes else real(*call))
+    real, crashes = espeak._said, [11, 11]
+    monkeypatch.setattr(espeak, "_said", lambda *call: (crashes.pop(), b"") if crashes else real(*call))
     np.testing.assert_array_equal(espeak.say(["Guten Tag."], SPEAKER)[0], expected)
     refusals = []
-    monkeypatch.setattr(espeak, "_said_by_a_child", lambda *_: refusals.append(1) or (256, b""))
+    monkeypatch.setattr(espeak, "_said", lambda *_: refusals.append(1) or (256, b""))
     with pytest.raises(SkipwiseError, match=r"failed on voice 'de\+m3' \(status 256\)"):
         espeak.say(["Guten Tag."], SPEAKER)
     assert len(refusals) == 1
+
+
+def test_a_process_with_torch_speaks_through_a_clean_one_with_the_same_samples():
+    import torch  # noqa: F401  what fills the heap
+
+    assert clean_process.is_needed()
+    there = espeak.say(["Guten Tag.", "Danke."], SPEAKER)
+    code = "from tests.corpus.test_recording import say_here; say_here()"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=True)
+    here = np.frombuffer(done.stdout, dtype="<f4")
+    np.testing.assert_array_equal(np.concatenate(there), here)
+
+
+def say_here() -> None:
+    """For a process without torch: write what it says itself."""
+    assert not clean_process.is_needed()
+    sys.stdout.buffer.write(np.concatenate(espeak.say(["Guten Tag.", "Danke."], SPEAKER)).astype("<f4").tobytes())
 
 
 def test_breathy_voices_repeat_although_they_use_random_numbers():

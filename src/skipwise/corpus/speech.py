@@ -1,12 +1,13 @@
 """Sentences to samples with espeak-ng, in a forked process per speech.
 
 What espeak-ng returns depends on what the process said before, so every speech is said by a fresh copy of a process
-that never spoke. Call it from a process without torch: a fork of a small process costs a few milliseconds.
+that never spoke. A fork of a small process costs a few milliseconds; a process with torch asks a `CleanProcess`.
 """
 
 import ctypes
 import os
 import struct
+import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skipwise.corpus.clean_process import clean_process, is_needed, read_requests, write_answer
 from skipwise.corpus.voices import Speaker
 from skipwise.errors import SkipwiseError
 
@@ -28,7 +30,7 @@ _RATE, _PITCH, _RANGE = 1, 3, 4
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
-# espeak-ng crashes now and then in a child of a process with threads; the samples do not depend on the attempt
+# espeak-ng crashes now and then; the samples do not depend on the attempt
 _ATTEMPTS = 5
 
 
@@ -76,12 +78,23 @@ def say(texts: Sequence[str], speaker: Speaker) -> list[NDArray[np.float32]]:
     """The samples of each text at SAMPLE_RATE, in [-1, 1]. The same call gives the same samples in any process."""
     _library()
     for _ in range(_ATTEMPTS):
-        status, answer = _said_by_a_child(texts, speaker)
+        status, answer = _said(texts, speaker)
         if status == 0:
             return _unpack(answer, len(texts))
         if not os.WIFSIGNALED(status):
             break
     raise SkipwiseError(f"espeak-ng failed on voice {speaker.voice!r} (status {status}). Is the voice installed?")
+
+
+def serve() -> None:
+    """Speak what is asked for on standard input: the life of a `CleanProcess`."""
+    _library()
+    for texts, speaker in read_requests(sys.stdin.buffer):
+        write_answer(sys.stdout.buffer, *_said_by_a_child(texts, speaker))
+
+
+def _said(texts: Sequence[str], speaker: Speaker) -> tuple[int, bytes]:
+    return clean_process().say(texts, speaker) if is_needed() else _said_by_a_child(texts, speaker)
 
 
 def _said_by_a_child(texts: Sequence[str], speaker: Speaker) -> tuple[int, bytes]:
