@@ -192,7 +192,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "perplexity": _perplexity,
     }
 )
-"""The checks that need no model, by name. One that trains a model takes its place in the command, beside these."""
+"""The checks that need no model, by name; validity.py has what two models' scores say."""
 
 
 @dataclass(frozen=True, kw_only=True)
