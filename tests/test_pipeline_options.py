@@ -11,6 +11,9 @@ import torch
 
 from skipwise.decoding import DecodeOptions, predict_language
 from skipwise.errors import SkipwiseError, SkipwiseWarning
+from skipwise.gating import GateConfig, MlpPredictorConfig
+from skipwise.gating.context import HIDEABLE_PARTS
+from skipwise.models.attach import attach
 from skipwise.models.owsm.loading import OwsmModel
 from skipwise.pipeline import Request, Transcriber
 from tests.tiny import attach_random_gates, tiny_model, tone
@@ -171,6 +174,28 @@ def test_speech_for_which_nothing_is_long_enough_gives_an_empty_text_and_a_warni
 def test_an_unknown_task_is_told_even_if_the_language_is_to_be_predicted(model: OwsmModel, tmp_path: Path) -> None:
     with pytest.raises(SkipwiseError, match="does not know the task 'st_xyz'"):
         transcriber(model).transcribe(AUDIO, task="st_xyz")
+
+
+def test_a_sparsity_is_followed_exactly_or_by_gates_that_know_budgets(tmp_path: Path) -> None:
+    fixed = tiny_model(tmp_path / "fixed")
+    attach_random_gates(fixed.network)
+    sites = [site for site in fixed.network.config.gate_sites() if site.stack == "decoder"]
+    for sparsity in (0.0, 0.2, 0.5, 0.9):
+        exactly = Transcriber(fixed, sparsity=sparsity, exact=True, options=DecodeOptions(max_length_ratio=-6))
+        closed = exactly.transcribe(AUDIO, language="de").segments[0].plan.of_stack("decoder").closed()
+        assert len(closed) == int(sparsity * len(sites) + 0.5)
+    with pytest.raises(SkipwiseError, match=r"trained for a sparsity of 0.5, got 0.2"):
+        Transcriber(fixed, sparsity=0.2)
+    with pytest.raises(SkipwiseError, match=r"a sparsity is for gates to follow; .* runs without an adapter"):
+        Transcriber(fixed, gates="none", sparsity=0.2)
+    elastic = tiny_model(tmp_path / "elastic")
+    predictor = MlpPredictorConfig(open_bias=0.0, output_std=1.0)
+    attach(elastic.network, GateConfig(scope="both", predictor=predictor, context=(*HIDEABLE_PARTS, "budget")))
+    plans = {
+        Transcriber(elastic, sparsity=sparsity).transcribe(AUDIO, language="de").segments[0].plan.key()
+        for sparsity in (0.0, 0.3, 0.6, 0.9)
+    }
+    assert len(plans) > 1
 
 
 def test_what_a_model_was_never_trained_for_is_warned_of(tmp_path: Path) -> None:

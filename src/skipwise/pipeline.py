@@ -59,13 +59,18 @@ class Transcriber:
         model: OwsmModel | str | Path | None = None,
         *,
         gates: Gates = "auto",
+        sparsity: float | None = None,
+        exact: bool = False,
         device: str | torch.device = "cpu",
         options: DecodeOptions | None = None,
     ) -> None:
         """Load `model`: a folder, a Hub name, or None for the reference model; one in memory stays where it is.
 
+        `sparsity` is the share of sites to skip in each gated stack, in [0, 1), if gates follow one; with `exact` as
+        many are skipped as that says, rounded, whatever the gates were trained for.
+
         Raises:
-            SkipwiseError: if the model or its gates cannot be read, or do not belong together.
+            SkipwiseError: if the model or its gates cannot be read, do not belong together, or know no such budget.
         """
         if model is None:  # by its role, not by where this installation keeps it: results name their model
             model = replace(load_owsm(reference_model(), device=_checked_device(device)), name="reference")
@@ -76,7 +81,7 @@ class Transcriber:
                 "this model is in training mode, so its dropout is on. Call model.network.eval() first."
             )
         self.model = model
-        self.planner: Planner = _planner(model, gates)
+        self.planner: Planner = _planner(model, gates, sparsity=sparsity, exact=exact)
         self.options = options or DecodeOptions()
         if self.options.timestamps and not model.network.config.timestamps_share:
             _warn_untrained(model, "timestamps")
@@ -329,10 +334,15 @@ class _Clock:
         return time.perf_counter()
 
 
-def _planner(model: OwsmModel, gates: Gates) -> Planner:
+def _planner(model: OwsmModel, gates: Gates, *, sparsity: float | None, exact: bool) -> Planner:
     network, beside = model.network, model.folder / GATES_FOLDER
     if gates == "auto":
         gates = network.gate_adapter or (beside if beside.is_dir() else None)
+    if (sparsity is not None or exact) and (gates in (None, "none") or isinstance(gates, GatePlan)):
+        raise SkipwiseError(
+            f"a sparsity is for gates to follow; {model.name} runs without an adapter. Name one with gates, or leave "
+            "sparsity and exact out."
+        )
     match gates:
         case None | "none":
             return OPEN_PLANNER
@@ -344,7 +354,7 @@ def _planner(model: OwsmModel, gates: Gates) -> Planner:
             adapter = GateAdapter.from_pretrained(gates)
     if adapter is not network.gate_adapter:  # an attached one was checked, and its base may be in training since
         check_base(adapter, describe_base(network))
-    return AdapterPlanner(adapter.to(network.feature_mean.device))
+    return AdapterPlanner(adapter.to(network.feature_mean.device), sparsity=sparsity, exact=exact)
 
 
 def _checked_plan(plan: GatePlan, model: OwsmModel) -> GatePlan:

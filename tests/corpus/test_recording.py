@@ -1,6 +1,7 @@
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from skipwise.corpus import clean_process
 from skipwise.corpus import speech as espeak
 from skipwise.corpus.noise import KINDS, add_noise
-from skipwise.corpus.recording import FILE_RATE, encode_m4a, record
+from skipwise.corpus.recording import FILE_RATE, encode_m4a, mix
+from skipwise.corpus.rooms import NO_ROOM, ROOM_TYPES, Room, impulse_response, reverberated
 from skipwise.corpus.script import write_script
 from skipwise.corpus.settings import CorpusSettings
 from skipwise.corpus.voices import VARIANTS, Speaker
@@ -61,36 +63,77 @@ def test_without_espeak_the_message_names_the_extra(monkeypatch):
         espeak._library.cache_clear()
 
 
+VOICES = [(np.random.default_rng(9).standard_normal(9000) * 0.1).astype(np.float32)]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_noise_is_as_loud_as_asked(kind):
     rng = np.random.default_rng(0)
     speech = (rng.standard_normal(60000) * 0.1).astype(np.float32)
-    noisy = add_noise(speech, kind, 20.0, rng, sample_rate=22050, speech_level=0.1)
+    noisy = add_noise(speech, kind, 20.0, rng, sample_rate=22050, speech_level=0.1, voices=VOICES)
     noise_level = float(np.sqrt(np.mean((noisy - speech) ** 2)))
     # Float32 sums: the ratio is exact to a few parts in a million.
     assert noise_level == pytest.approx(0.01, rel=1e-3)
 
 
-def test_kinds_of_noise_differ_in_colour():
+def _noise(kind, voices=()):
     silence = np.zeros(60000, dtype=np.float32)
+    return add_noise(silence, kind, 0.0, np.random.default_rng(0), sample_rate=22050, speech_level=1.0, voices=voices)
+
+
+def test_kinds_of_noise_differ_in_colour():
     centroids = {}
-    for kind in ("white", "pink", "hum"):
-        noise = add_noise(silence, kind, 0.0, np.random.default_rng(0), sample_rate=22050, speech_level=1.0)
-        power = np.abs(np.fft.rfft(noise)) ** 2
+    for kind in ("white", "pink", "ventilation"):
+        power = np.abs(np.fft.rfft(_noise(kind))) ** 2
         centroids[kind] = float((power * np.arange(len(power))).sum() / power.sum())
-    assert centroids["white"] > 2 * centroids["pink"] > 2 * centroids["hum"]
+    assert centroids["white"] > 2 * centroids["pink"] > 2 * centroids["ventilation"]
+
+
+def test_kinds_of_noise_differ_in_time():
+    """Typing and claps are peaks, the hum is a wave: the ratio of peak and level tells them apart."""
+    peaks = {kind: float(np.abs(_noise(kind)).max()) for kind in ("typing", "white", "hum")}
+    assert peaks["typing"] > 2 * peaks["white"] > 2 * peaks["hum"] / 1.5
+
+
+def test_babble_is_made_of_the_given_voices():
+    other = [np.sin(np.arange(9000) / 7).astype(np.float32)]
+    assert not np.allclose(_noise("babble", VOICES), _noise("babble", other))
+
+
+@pytest.mark.parametrize("kind", ROOM_TYPES)
+@pytest.mark.parametrize("rt60_s", [0.4, 0.8])
+def test_rooms_reverberate_as_long_as_asked(kind, rt60_s):
+    room = Room(kind=kind, rt60_s=rt60_s, distance_m=1.0)
+    response = impulse_response(room, np.random.default_rng(3), sample_rate=22050)
+    # Without the direct sound, which is no part of the decay.
+    energy = np.cumsum(response[:110:-1].astype(np.float64) ** 2)[::-1]
+    level_db = 10 * np.log10(energy / energy[0])
+    t20_s = 3 * (np.argmax(level_db < -25) - np.argmax(level_db < -5)) / 22050
+    # Few image sources and one draw of the tail: within a quarter, as measured rooms are.
+    assert 0.75 * rt60_s < t20_s < 1.25 * rt60_s
+    assert response[0] == np.abs(response).max()
+
+
+def test_no_room_changes_nothing_and_a_room_does():
+    signal = np.random.default_rng(1).standard_normal(30000).astype(np.float32)
+    none = impulse_response(Room(kind=NO_ROOM, rt60_s=0, distance_m=0), np.random.default_rng(0), sample_rate=22050)
+    assert reverberated(signal, none) is signal
+    office = Room(kind="office", rt60_s=0.3, distance_m=1.0)
+    response = impulse_response(office, np.random.default_rng(0), sample_rate=22050)
+    expected = np.convolve(signal.astype(np.float64), response.astype(np.float64))[: len(signal)]
+    # fp32 transforms of blocks against one fp64 sum
+    np.testing.assert_allclose(reverberated(signal, response), expected, atol=1e-4)
 
 
 def test_a_recording_repeats_byte_by_byte_and_its_segments_hold_the_speech():
     import av
 
-    speech = next(
-        s for s in write_script(CorpusSettings(hours=0.01, snr_min_db=60, snr_max_db=60)) if s.language == "ita"
-    )
-    first, again = record(speech), record(speech)
-    assert first == again
-    assert len(first.segments_s) == len(speech.segments)
-    with av.open(io.BytesIO(first.m4a), "r") as container:
+    settings = CorpusSettings(hours=0.01, snr_min_db=60, snr_max_db=60, room_share=0)
+    speech = next(s for s in write_script(settings.resolved()) if s.language == "ita")
+    first, again = mix(speech), mix(speech)
+    np.testing.assert_array_equal(first.samples, again.samples)
+    assert first.segments_s == again.segments_s and len(first.segments_s) == len(speech.segments)
+    with av.open(io.BytesIO(encode_m4a(first.samples)), "r") as container:
         assert container.streams.audio[0].rate == FILE_RATE
         assert "creation_time" not in container.metadata
         samples = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
@@ -100,6 +143,30 @@ def test_a_recording_repeats_byte_by_byte_and_its_segments_hold_the_speech():
     for start, end in first.segments_s:
         inside[int(start * FILE_RATE) : int(end * FILE_RATE)] = True
     assert np.abs(samples[inside]).max() > 20 * np.abs(samples[~inside]).max()
+
+
+def test_sentences_lie_in_their_segments_in_order():
+    speech = next(
+        s for s in write_script(CorpusSettings(hours=0.01).resolved()) if any(len(g) == 2 for g in s.segments)
+    )
+    mixed = mix(speech)
+    assert len(mixed.sentences_s) == sum(len(segment) for segment in speech.segments)
+    flat = [time for span in mixed.sentences_s for time in span]
+    assert flat == sorted(flat)
+    said = iter(mixed.sentences_s)
+    for (start, end), segment in zip(mixed.segments_s, speech.segments, strict=True):
+        assert all(start < first < last < end for first, last in [next(said) for _ in segment])
+
+
+def test_tempo_moves_length_and_pitch_together():
+    plain, fast = (_said_alone(replace(SPEAKER, tempo=tempo)) for tempo in (1.0, 1.08))
+    assert len(fast) == pytest.approx(len(plain) / 1.08, rel=0.01)
+
+
+def _said_alone(speaker):
+    from skipwise.corpus.recording import _said
+
+    return _said(["Guten Tag, meine Damen und Herren."], speaker)[0]
 
 
 def test_a_crash_of_the_speaking_process_is_tried_again_and_a_refusal_is_not(monkeypatch):

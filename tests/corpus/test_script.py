@@ -7,18 +7,21 @@ import pytest
 
 import skipwise
 from skipwise.corpus.grammar import LANGUAGES, render
-from skipwise.corpus.script import split_of, write_script
-from skipwise.corpus.settings import CorpusSettings
+from skipwise.corpus.noise import HELD_OUT_KINDS, KINDS
+from skipwise.corpus.rooms import HELD_OUT_ROOMS, NO_ROOM, ROOM_TYPES
+from skipwise.corpus.script import may_say, write_script
+from skipwise.corpus.settings import PRESETS, SPLITS, CorpusSettings, preset
+from skipwise.corpus.templates import unseen_templates
 from skipwise.errors import SkipwiseError
 
 
 @pytest.fixture(scope="module")
 def speeches():
-    return write_script(CorpusSettings(hours=1.5, dev_hours=0.2, test_hours=0.3).resolved())
+    return write_script(CorpusSettings(hours=0.35, dev_hours=0.05, test_hours=0.2).resolved())
 
 
 def _by_split(speeches, values):
-    found = {"train": set(), "dev": set(), "test": set()}
+    found = {split: set() for split in SPLITS}
     for speech in speeches:
         found[speech.split].update(values(speech))
     return found
@@ -30,7 +33,7 @@ def _disjoint(found):
 
 def test_no_meaning_is_in_two_splits(speeches):
     assert _disjoint(_by_split(speeches, lambda s: [m.key for segment in s.segments for m in segment]))
-    assert all(split_of(meaning) == s.split for s in speeches for segment in s.segments for meaning in segment)
+    assert all(may_say(meaning, s.split) for s in speeches for segment in s.segments for meaning in segment)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -43,13 +46,55 @@ def test_no_sentence_is_in_two_splits(speeches, language):
 
 def test_no_speaker_and_no_voice_is_in_two_splits(speeches):
     assert _disjoint(_by_split(speeches, lambda s: [s.speaker.name]))
-    assert _disjoint(_by_split(speeches, lambda s: [s.speaker.voice.split("+")[1]]))
+    voices = _by_split(speeches, lambda s: [s.speaker.voice.split("+")[1]])
+    voices["test"] |= voices.pop("test_unseen")
+    assert _disjoint(voices)
+
+
+def test_unseen_templates_are_in_their_own_split_only(speeches):
+    found = _by_split(speeches, lambda s: [m.template for segment in s.segments for m in segment])
+    assert found["test_unseen"] <= unseen_templates()
+    assert not (found["train"] | found["dev"] | found["test"]) & unseen_templates()
+
+
+@pytest.mark.parametrize(
+    ("value", "everything", "held_out"),
+    [
+        (lambda s: [s.noise], set(KINDS), set(HELD_OUT_KINDS)),
+        (lambda s: [s.room.kind], {*ROOM_TYPES, NO_ROOM}, set(HELD_OUT_ROOMS)),
+    ],
+)
+def test_some_noises_and_rooms_are_for_test_only(speeches, value, everything, held_out):
+    found = _by_split(speeches, value)
+    assert found["train"] == everything - held_out
+    assert held_out < found["test"] and len(found["test"]) > len(held_out)
+    assert not found["dev"] & held_out
+
+
+def test_rooms_and_ratios_are_spread_over_their_ranges(speeches):
+    ratios = [speech.snr_db for speech in speeches]
+    assert min(ratios) < 4 and max(ratios) > 26 and all(0 <= ratio <= 30 for ratio in ratios)
+    times = [speech.room.rt60_s for speech in speeches if speech.room.kind != NO_ROOM]
+    assert min(times) < 0.35 and max(times) > 0.65 and all(0.2 <= time <= 0.8 for time in times)
+
+
+def test_babble_is_what_others_say(speeches):
+    for speech in speeches:
+        assert bool(speech.babble) == (speech.noise == "babble")
+        assert all(may_say(meaning, speech.split) for _, meaning in speech.babble)
+
+
+def test_presets_have_names_and_sizes():
+    assert PRESETS["tiny"].hours < PRESETS["small"].hours < PRESETS["full"].hours
+    assert preset("full").split_hours("test") >= 9
+    with pytest.raises(SkipwiseError, match=r"unknown preset 'huge'\. There are: tiny, small, full"):
+        preset("huge")
 
 
 def test_train_uses_many_speakers_and_the_dialects(speeches):
     voices = {speech.speaker.voice for speech in speeches}
     assert {voice.split("+")[0] for voice in voices} == {"de", "fr", "fr-be", "fr-ch", "it"}
-    assert len({speech.speaker.name for speech in speeches if speech.split == "train"}) > 100
+    assert len({speech.speaker.name for speech in speeches if speech.split == "train"}) > 30
 
 
 def test_a_speech_has_four_to_eight_sentences_in_segments_of_one_or_two(speeches):
@@ -59,7 +104,7 @@ def test_a_speech_has_four_to_eight_sentences_in_segments_of_one_or_two(speeches
 
 
 def test_the_seed_decides_and_the_languages_are_independent(speeches):
-    settings = CorpusSettings(hours=0.05)
+    settings = CorpusSettings(hours=0.01)
     assert write_script(settings) == write_script(settings)
     assert write_script(settings) != write_script(replace(settings, seed=2))
 
@@ -82,6 +127,7 @@ def test_small_corpora_have_small_test_sets_and_large_ones_at_least_twenty_minut
         ({"languages": ("de", "deu")}, "different ones"),
         ({"seed": -1}, "seed must be 0 or more"),
         ({"train_speakers": 0}, "train_speakers must be between 1 and 999"),
+        ({"room_share": 1.5}, r"room_share must be in \[0, 1\], got 1.5"),
         ({"snr_min_db": 40.0}, "snr_min_db <= snr_max_db"),
     ],
 )

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from skipwise.gating import (
     PenaltyConfig,
     SparsityPenalty,
 )
+from skipwise.gating.context import HIDEABLE_PARTS
+from skipwise.gating.draws import RowDraws
 
 DEU_ASR, FRA_ST = Context(language="deu", task="asr"), Context(language="fra", task="st_eng")
 
@@ -71,12 +74,54 @@ def test_an_unknown_value_is_the_learned_unknown(base):
 def test_context_dropout_hides_parts_and_reaches_the_unknown_values(base):
     adapter = _adapter(base)
     logits = adapter.logits(
-        "decoder", [DEU_ASR] * 64, torch.randn(64, 8), dropout=0.5, generator=torch.Generator().manual_seed(0)
+        "decoder", [DEU_ASR] * 64, torch.randn(64, 8), dropout=0.5, draws=RowDraws.for_all(torch.Generator(), 64)
     )
     logits.sum().backward()
     gradients = {name: parameter.grad for name, parameter in adapter.predictors["decoder"].named_parameters()}
     for unknown in (gradients["unknown_speech"], gradients["language_embedding.weight"]):
         assert unknown is not None and unknown.reshape(-1, 8)[0].abs().sum() > 0
+
+
+def test_an_elastic_adapter_depends_on_the_budget_and_takes_its_own_where_none_is_asked_for(base):
+    adapter, pooled = _adapter(base, context=(*HIDEABLE_PARTS, "budget"), sparsity=0.4), torch.randn(1, 8)
+    at = {budget: adapter.logits("decoder", [replace(DEU_ASR, budget=budget)], pooled) for budget in (0.0, 0.4, 0.45)}
+    assert torch.equal(adapter.logits("decoder", [DEU_ASR], pooled), at[0.4])
+    assert not torch.allclose(at[0.0], at[0.4])
+    # a budget between two points lies between them before the first activation: a small change is a small change
+    assert (at[0.45] - at[0.4]).abs().max() < (at[0.0] - at[0.4]).abs().max()
+    fixed = _adapter(base)
+    assert torch.equal(
+        fixed.logits("decoder", [replace(DEU_ASR, budget=0.9)], pooled), fixed.logits("decoder", [DEU_ASR], pooled)
+    )
+    assert not fixed.is_elastic and adapter.is_elastic
+
+
+@pytest.mark.parametrize(("budget", "closed"), [(0.0, 0), (0.3, 3), (0.5, 5), (0.88, 8), (0.95, 9)])
+def test_an_exact_plan_closes_the_least_likely_sites_until_the_budget_is_met(base, budget, closed):
+    adapter, pooled = _adapter(base), torch.randn(3, 8)
+    contexts = [replace(DEU_ASR, budget=budget)] * 3
+    plan = adapter.plan("decoder", contexts, pooled, exact=True)
+    logits = adapter.logits("decoder", contexts, pooled)
+    margins = logits[..., 1] - logits[..., 0]
+    for row in range(3):
+        assert int((~plan.gates[row]).sum()) == closed
+        if 0 < closed < 9:
+            assert margins[row][~plan.gates[row]].max() <= margins[row][plan.gates[row]].min()
+
+
+def test_a_planner_asks_for_a_budget_where_the_context_has_none(base):
+    elastic, pooled = _adapter(base, context=(*HIDEABLE_PARTS, "budget")), torch.randn(2, 8)
+    contexts = [DEU_ASR, replace(FRA_ST, budget=0.1)]
+    plan = AdapterPlanner(elastic, sparsity=0.8).decoder(contexts, pooled)
+    expected = elastic.plan("decoder", [replace(DEU_ASR, budget=0.8), contexts[1]], pooled)
+    assert torch.equal(plan.gates, expected.gates)
+    assert AdapterPlanner(_adapter(base), sparsity=0.7, exact=True).decoder(contexts[:1], pooled[:1]).sparsity() == (
+        pytest.approx(6 / 9)
+    )
+    with pytest.raises(SkipwiseError, match=r"sparsity must be in \[0, 1\), got 1.0. For the base model"):
+        AdapterPlanner(elastic, sparsity=1.0)
+    with pytest.raises(SkipwiseError, match=r"trained for a sparsity of 0.5, got 0.7. Ask for exactly that many"):
+        AdapterPlanner(_adapter(base), sparsity=0.7)
 
 
 def test_rows_are_decided_independently(base):
@@ -113,7 +158,7 @@ def test_the_penalty_alone_brings_sparsity_to_its_target(base, form):
             pooled,
             temperature=1.0,
             dropout=0.1,
-            generator=torch.Generator().manual_seed(step),
+            draws=RowDraws.for_all(torch.Generator().manual_seed(step), 64),
         )
         assert sample is not None
         sparsity = sample.sparsity()
@@ -142,7 +187,7 @@ def test_planners_answer_for_both_stacks(base):
     [
         ({"sparsity": 1.0}, r"sparsity must be in \[0, 1\), got 1.0"),
         ({"scope": "all"}, r"scope must be one of encoder, decoder, both; got 'all'"),
-        ({"context": ("mood",)}, r"language, task, speech; got mood"),
+        ({"context": ("mood",)}, r"language, task, speech, budget; got mood"),
     ],
 )
 def test_a_wrong_config_says_what_is_allowed(wrong, message, unchecked):

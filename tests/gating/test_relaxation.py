@@ -3,16 +3,17 @@ import torch
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating import PenaltyConfig, SparsityPenalty, TemperatureSchedule
+from skipwise.gating.draws import RowDraws
 from skipwise.gating.relaxation import straight_through_gumbel
 
 
-def _generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def _draws(num_rows: int, seed: int = 0) -> RowDraws:
+    return RowDraws.for_all(torch.Generator().manual_seed(seed), num_rows)
 
 
 def test_gates_are_hard_forward_and_soft_backward():
     logits = torch.zeros(4, 6, 2, requires_grad=True)
-    gates = straight_through_gumbel(logits, temperature=1.0, generator=_generator())
+    gates = straight_through_gumbel(logits, temperature=1.0, draws=_draws(4))
     assert set(gates.unique().tolist()) == {0.0, 1.0}
     (gradient,) = torch.autograd.grad(gates.sum(), logits)
     assert (gradient[..., 1] > 0).all() and (gradient[..., 0] < 0).all()
@@ -20,16 +21,22 @@ def test_gates_are_hard_forward_and_soft_backward():
 
 def test_gates_follow_the_probabilities_of_the_logits():
     logits = torch.tensor([0.0, 1.0]).expand(20_000, 1, 2)
-    share = straight_through_gumbel(logits, temperature=1.0, generator=_generator()).mean()
+    share = straight_through_gumbel(logits, temperature=1.0, draws=_draws(20_000)).mean()
     # 20,000 draws at p = 0.731: standard deviation 0.003
     assert float(share) == pytest.approx(torch.tensor(1.0).sigmoid().item(), abs=0.015)
 
 
 def test_the_same_seed_draws_the_same_gates_and_another_does_not():
     logits = torch.zeros(8, 9, 2)
-    first, again = (straight_through_gumbel(logits, temperature=0.5, generator=_generator(3)) for _ in range(2))
-    other = straight_through_gumbel(logits, temperature=0.5, generator=_generator(4))
+    first, again = (straight_through_gumbel(logits, temperature=0.5, draws=_draws(8, 3)) for _ in range(2))
+    other = straight_through_gumbel(logits, temperature=0.5, draws=_draws(8, 4))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_rows_draw_the_same_whether_alone_or_with_others():
+    whole = _draws(6).uniform(3, 2)
+    part = RowDraws(torch.Generator().manual_seed(0), 6, [4, 1]).uniform(3, 2)
+    assert torch.equal(part, whole[[4, 1]]) and not torch.equal(whole[4], whole[1])
 
 
 def test_temperature_goes_from_start_to_end_in_equal_ratios():
@@ -58,6 +65,15 @@ def test_the_penalty_pulls_towards_the_target_from_both_sides(form):
         sparsity = torch.tensor(start, requires_grad=True)
         (gradient,) = torch.autograd.grad(penalty(sparsity, target=0.5, stack="encoder"), sparsity)
         assert gradient.sign() == sign
+
+
+def test_each_row_may_have_its_own_target():
+    penalty = SparsityPenalty(PenaltyConfig(form="squared", squared_weight=2.0))
+    sparsity = torch.tensor([0.1, 0.5, 0.9], requires_grad=True)
+    values = penalty(sparsity, target=torch.tensor([0.3, 0.5, 0.2]), stack="decoder")
+    assert values.tolist() == pytest.approx([0.08, 0.0, 0.98])
+    (gradient,) = torch.autograd.grad(values.sum(), sparsity)
+    assert gradient.sign().tolist() == [-1, 0, 1]
 
 
 def test_the_multiplier_grows_while_the_target_is_missed_and_only_in_its_stack():

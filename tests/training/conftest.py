@@ -57,9 +57,9 @@ def spoken(tmp_path_factory) -> Path:
 def base_config(spoken, tmp_path):
     def make(name: str = "base", **changes) -> TrainConfig:
         sections: dict[str, Any] = {
-            "output": tmp_path / name,
+            "output": str(tmp_path / name),
             "seed": 3,
-            "data": {"root": spoken, "languages": ["de", "fr"]},
+            "data": {"root": str(spoken), "languages": ["de", "fr"]},
             "model": {"vocabulary_size": 40, "architecture": ARCHITECTURE},
             "optimisation": {
                 "max_steps": 6,
@@ -74,6 +74,8 @@ def base_config(spoken, tmp_path):
         }
         for key, value in changes.items():
             sections[key] = sections.get(key, {}) | value if isinstance(value, dict) else value
+        if "init" in sections["model"]:
+            sections["model"] = changes["model"]  # a trained base brings its architecture
         return TrainConfig(**sections)
 
     return make

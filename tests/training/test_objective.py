@@ -3,10 +3,11 @@ from typing import Any
 import pytest
 import torch
 
-from skipwise.gating import Context, GateConfig, MlpPredictorConfig, Scope
+from skipwise.gating import Context, GateConfig, MlpPredictorConfig, PenaltyConfig, Scope
+from skipwise.gating.context import HIDEABLE_PARTS
 from skipwise.models.attach import attach
 from skipwise.models.owsm.loss import IGNORED_LABEL
-from skipwise.training.batches import TrainBatch, plan_steps
+from skipwise.training.batches import TrainBatch
 from skipwise.training.objective import GatedObjective, ObjectiveConfig
 from tests.tiny import tiny_network
 
@@ -14,7 +15,7 @@ SETTINGS: dict[str, Any] = {"max_steps": 10, "seed": 1, "ctc_weight_start": 0.7,
 
 
 def _batch(step: int = 0) -> TrainBatch:
-    """Two utterances, each transcribed and translated."""
+    """Two windows, each transcribed and translated."""
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(3, 60, (4, 7), generator=generator)
     labels = torch.cat([tokens[:, 1:], torch.full((4, 1), 5)], dim=1)
@@ -22,12 +23,19 @@ def _batch(step: int = 0) -> TrainBatch:
     return TrainBatch(
         features=torch.randn(2, 120, 80, generator=generator),
         num_frames=torch.tensor([120, 90]),
-        row_utterance=torch.tensor([0, 1, 0, 1]),
+        num_real_frames=torch.tensor([120, 90]),
+        row_window=torch.tensor([0, 1, 0, 1]),
+        step_rows=[0, 1, 2, 3],
         contexts=[Context(language=lang, task=task) for task in ("asr", "st_eng") for lang in ("deu", "fra")],
         tokens=tokens,
         labels=labels,
         ctc_targets=torch.randint(3, 60, (2, 5), generator=generator),
         num_ctc_targets=torch.tensor([5, 3]),
+        weight=1.0,
+        num_step_windows=2,
+        num_step_rows=4,
+        num_step_labels=25,
+        num_step_ctc_targets=8,
         step=step,
     )
 
@@ -93,15 +101,64 @@ def test_gates_differ_from_step_to_step_and_repeat_with_the_seed():
     assert first == again != later
 
 
-def test_every_epoch_uses_every_utterance_once_and_orders_differ():
-    durations = [1.0 + 0.1 * i for i in range(20)]
-    steps = plan_steps(durations, batch_s=8.0, max_steps=200, sorted_epochs=1, seed=1)
-    assert len(steps) == 200
-    seen: list[int] = []
-    while len(seen) < 2 * len(durations):
-        seen += steps.pop(0)
-    assert sorted(seen[:20]) == sorted(seen[20:]) == list(range(20))
-    assert seen[:20] != seen[20:]
-    assert plan_steps(durations, batch_s=8.0, max_steps=50, sorted_epochs=0, seed=1) == plan_steps(
-        durations, batch_s=8.0, max_steps=50, sorted_epochs=0, seed=1
+def _part(batch: TrainBatch, window: int) -> TrainBatch:
+    """One window of a step, as a batch of its own."""
+    rows = [window, window + 2]
+    given: dict[str, Any] = dict(batch)
+    part: dict[str, Any] = {
+        name: given[name][[window]] for name in ("features", "num_frames", "num_real_frames", "ctc_targets")
+    }
+    part |= {name: given[name][rows] for name in ("tokens", "labels")}
+    part["num_ctc_targets"] = batch["num_ctc_targets"][[window]]
+    part |= {"row_window": torch.tensor([0, 0]), "step_rows": rows}
+    part["contexts"] = [batch["contexts"][row] for row in rows]
+    return TrainBatch(**given | part)
+
+
+@pytest.mark.parametrize("scope", [None, "decoder", "both"])
+@pytest.mark.parametrize("normalized", [True, False])
+def test_the_losses_and_gradients_of_the_parts_of_a_step_sum_up_to_those_of_the_step(scope, normalized):
+    settings = {"target_sparsity": 0.5, "dense_share": 0.5, "context_dropout": 0.3}
+    objective = _objective(scope, penalty=PenaltyConfig(per_row=True), **settings)
+    objective.network.config.length_normalized_loss = normalized
+    whole = objective.losses(_batch())
+    whole["loss"].backward()
+    expected = {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
+    objective.zero_grad()
+    parts = [objective.losses(_part(_batch(), window)) for window in (0, 1)]
+    for part in parts:
+        part["loss"].backward()
+    for name, value in whole.items():
+        assert sum(float(part[name].detach()) for part in parts) == pytest.approx(float(value.detach()), rel=1e-4), name
+    for name, parameter in objective.named_parameters():
+        if name in expected:
+            scale = float(expected[name].abs().max())
+            torch.testing.assert_close(parameter.grad, expected[name], rtol=0, atol=1e-4 * scale + 1e-7)
+
+
+def test_a_stand_in_adds_nothing():
+    objective = _objective("both", target_sparsity=0.5)
+    stand_in = _batch()
+    stand_in["weight"] = 0.0
+    parts = objective.losses(stand_in)
+    assert {float(value.detach()) for value in parts.values()} == {0.0}
+
+
+def test_targets_are_drawn_for_each_row_and_reach_gates_that_follow_budgets():
+    network = tiny_network(dropout=0.0, attention_dropout=0.0).train()
+    adapter = attach(network, GateConfig(scope="decoder", context=(*HIDEABLE_PARTS, "budget")))
+    objective = GatedObjective(
+        network, ObjectiveConfig(**SETTINGS, sparsity_range=(0.2, 0.8), penalty=PenaltyConfig(per_row=True))
     )
+    asked = []
+    sample = adapter.sample
+
+    def spying(stack, contexts, *rest, **named):
+        asked.append([context.budget for context in contexts])
+        return sample(stack, contexts, *rest, **named)
+
+    adapter.sample = spying
+    objective.losses(_batch(0))
+    objective.losses(_batch(1))
+    assert len({budget for row in asked for budget in row}) == 8
+    assert all(0.2 <= budget <= 0.8 for row in asked for budget in row)

@@ -42,6 +42,27 @@ def test_training_changes_the_base_and_the_gates(base_config):
     assert GateAdapter.from_pretrained(gated / "gates").config.scope == "both"
 
 
+def test_gates_that_follow_budgets_are_trained_over_a_range_and_measured_at_several(base_config):
+    base = train(base_config())
+    elastic = {"sparsity_range": [0.0, 0.9], "context": ["language", "task", "speech", "budget"]}
+    config = base_config("elastic", model={"init": str(base)}, gates=GATES | elastic)
+    trained = train(config)
+    assert GateAdapter.from_pretrained(trained / "gates").is_elastic
+    history = json.loads((config.output / "summary.json").read_text())["history"]
+    logged = {name for line in history for name in line}
+    assert {f"eval_pruned_{budget}_sparsity_decoder" for budget in (30, 50, 70)} <= logged
+    found = Transcriber(trained, sparsity=0.8).transcribe((tone(2.0), 16_000), language="de")
+    assert set(found.sparsity) == {"encoder", "decoder"}
+
+
+def test_the_window_of_a_trained_base_may_change_and_its_widths_may_not(base_config):
+    base = train(base_config())
+    padded = train(base_config("padded", model={"init": str(base), "architecture": {"window_s": 6.0}}))
+    assert load_owsm(padded).network.config.window_s == 6.0
+    with pytest.raises(SkipwiseError, match=r"model.architecture.hidden_size cannot change in a trained base; allowed"):
+        train(base_config("wide", model={"init": str(base), "architecture": {"hidden_size": 64}}))
+
+
 def test_a_resumed_run_equals_one_that_was_not_interrupted(base_config):
     base = train(base_config())
     config = base_config("whole", model={"init": str(base)}, gates=GATES | {"penalty": "lagrangian"})
@@ -85,7 +106,7 @@ def test_a_folder_with_a_run_is_not_overwritten(base_config):
 
 def test_nothing_to_train_on_is_said(base_config):
     with pytest.raises(SkipwiseError, match=r"no train utterances of at most 0\.5 s in deu, fra"):
-        train(base_config(data={"max_utterance_s": 0.5}))
+        train(base_config(data={"max_window_s": 0.5}))
 
 
 def test_an_unknown_field_of_the_architecture_names_the_known_ones(base_config):

@@ -30,6 +30,8 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     ] = None,
     model: options.Model = None,
     gates: options.Gates = "auto",
+    sparsity: options.Sparsity = None,
+    exact: options.Exact = False,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Evaluate so many utterances, spread evenly over the data.")
     ] = None,
@@ -66,7 +68,7 @@ def evaluate(  # noqa: PLR0913 one argument is one option
         length_bonus=length_bonus,
         normalize_length=normalize_length,
     )
-    transcriber = Transcriber(model, gates=gates, device=device, options=decoding)
+    transcriber = Transcriber(model, gates=gates, sparsity=sparsity, exact=exact, device=device, options=decoding)
     tasks = task or _tasks_of(transcriber, utterances)
     batches = make_batches(transcriber, utterances, tasks, batch_s=batch_s, seed=seed)
     rows, stopped = _decoded(transcriber, batches)

@@ -10,6 +10,11 @@ Model = Annotated[
 Gates = Annotated[
     str, typer.Option("--gates", help="auto: those beside the model; none: skip nothing; or an adapter's folder.")
 ]
+Sparsity = Annotated[
+    float | None,
+    typer.Option("--sparsity", help="Share of the gated modules to skip, in [0, 1), if the gates follow a budget."),
+]
+Exact = Annotated[bool, typer.Option("--exact", help="Skip exactly that share, whatever the gates were trained for.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
 
 Method = Annotated[

@@ -26,6 +26,8 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     task: Annotated[str, typer.Option("--task", "-t", help="asr writes down, st_eng translates into English.")] = "asr",
     model: options.Model = None,
     gates: options.Gates = "auto",
+    sparsity: options.Sparsity = None,
+    exact: options.Exact = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file, on a line of its own.")] = False,
     timestamps: Annotated[
         bool, typer.Option("--timestamps", help="Say when each sentence begins and ends [predict_time].")
@@ -66,7 +68,7 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     )
     if timestamps and nbest > 1 and not as_json:
         raise SkipwiseError("--timestamps and --nbest are shown together by --json alone. Add it, or leave one out.")
-    transcriber = Transcriber(model, gates=gates, device=device, options=decoding)
+    transcriber = Transcriber(model, gates=gates, sparsity=sparsity, exact=exact, device=device, options=decoding)
     given = None if language == _PREDICTED else language
     transcriber.context(given, task)  # a mistake here is told once, not for each file
     num_failed = 0

@@ -3,23 +3,23 @@
 import hashlib
 import json
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
-from skipwise.corpus.forms import finish
-from skipwise.corpus.italian import Adjective as _Italian
-from skipwise.corpus.lexicon import COLUMNS, table
-from skipwise.corpus.slots import DRAWS, VIEWS
-from skipwise.corpus.templates import TEMPLATES, Template
+from skipwise.corpus.entities import all_names
+from skipwise.corpus.forms import Form, finish
+from skipwise.corpus.lexicon import keys, table
+from skipwise.corpus.slots import DRAWS, POLISH, view
+from skipwise.corpus.templates import drawn_templates, templates
 from skipwise.errors import SkipwiseError
 
 LANGUAGES = ("deu", "eng", "fra", "ita")
 
-# "è stato / stata / stati / state adottato": agrees as an adjective does.
-_STATO = _Italian(("", "", "", "stato"))
-_OPENINGS = {"address": "ADDRESSES", "connective": "CONNECTIVES"}
+_NAME = re.compile(r'"name": \["([^"]+)"')
+_ADDRESS_CHANCE = 0.2
+_CONNECTIVE_CHANCE = 0.08
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,8 @@ class Meaning:
     """Name of the sentence pattern."""
     slots: Mapping[str, Any]
     """Slot name -> value: lexicon keys and numbers."""
-    opening: tuple[str, str] | None = None
-    """("address", key) or ("connective", key) before the sentence: not part of what decides the split."""
+    opening: str | None = None
+    """An address or connective before the sentence: not part of what decides the split."""
 
     @property
     def key(self) -> str:
@@ -39,38 +39,43 @@ class Meaning:
         return json.dumps([self.template, dict(self.slots)], ensure_ascii=False, sort_keys=True)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The family names in it."""
+        return tuple(_NAME.findall(self.key))
+
+    @property
     def bucket(self) -> float:
         """A stable hash of `key`, uniform in [0, 1)."""
         return int.from_bytes(hashlib.blake2b(self.key.encode(), digest_size=8).digest(), "big") / 2**64
 
 
-def draw_meaning(rng: random.Random) -> Meaning:
-    """A random meaning; slot values are independent and uniform in their lists, or as `slots.py` says."""
-    template = rng.choices(_ORDER, cum_weights=_CUMULATIVE)[0]
-    slots = {slot: DRAWS[kind](rng) for slot, kind in template.kinds.items()}
+def draw_meaning(rng: random.Random, split: str = "train") -> Meaning:
+    """A random meaning with the names and templates of `split` (which its hash does not yet decide)."""
+    names = all_names(split.startswith("test"))
+    template = rng.choice(drawn_templates(split))
+    slots: dict[str, Any] = {}
+    for slot in template.slots:
+        slots[slot.name] = DRAWS[slot.kind](rng, slot, slots, names)
     chance = rng.random()
-    if chance < 0.25:
-        opening = ("address", rng.choice(tuple(table("ADDRESSES"))))
-    elif chance < 0.4 and template.name != "task":
-        opening = ("connective", rng.choice(tuple(table("CONNECTIVES"))))
-    else:
-        opening = None
+    opening = None
+    if chance < _ADDRESS_CHANCE:
+        opening = rng.choice(keys("openings", "address"))
+    elif chance < _ADDRESS_CHANCE + _CONNECTIVE_CHANCE:
+        opening = rng.choice(keys("openings", "connective"))
     return Meaning(template=template.name, slots=slots, opening=opening)
-
-
-_ORDER: tuple[Template, ...] = tuple(TEMPLATES.values())
-_CUMULATIVE = tuple(accumulate(template.weight for template in _ORDER))
 
 
 def render(meaning: Meaning, language: str, *, with_opening: bool = True) -> str:
     """The sentence that says `meaning` in `language` (ISO 639-3: deu, eng, fra, ita), with capital and final mark."""
     if language not in LANGUAGES:
         raise SkipwiseError(f"the parliament grammar speaks {', '.join(LANGUAGES)}; got {language!r}.")
-    template = TEMPLATES[meaning.template]
-    views: dict[str, Any] = {slot: VIEWS[kind](meaning.slots[slot], language) for slot, kind in template.kinds.items()}
-    sentence = template.pattern(language).format(**views, stato=_STATO)
-    if meaning.opening is None or not with_opening:
-        return finish(sentence)
-    kind, key = meaning.opening
-    opening = table(_OPENINGS[kind])[key][COLUMNS[language]]
-    return finish(f"{opening}{', ' if kind == 'address' else ' '}{sentence}")
+    template = templates()[meaning.template]
+    views: dict[str, Form] = {}
+    for slot in template.slots:
+        views[slot.name] = view(slot, meaning.slots[slot.name], language, views)
+    sentence = template.patterns[language].format(**views)
+    if meaning.opening is not None and with_opening:
+        row = table("openings")[meaning.opening]
+        comma = "," if row.classes == "address" else ""
+        sentence = f"{row.cell(language)}{comma} {sentence}"
+    return finish(POLISH[language](sentence) if language in POLISH else sentence)

@@ -1,6 +1,8 @@
 """Numbers, years, dates and clock times as words in German, English, French and Italian."""
 
-from skipwise.corpus.lexicon import COLUMNS, table
+from collections.abc import Mapping
+
+from skipwise.corpus.lexicon import table
 
 _UNITS = {
     "eng": (
@@ -138,7 +140,7 @@ def italian_article(number: int) -> str:
 
 def date(day: int, month: str, language: str) -> str:
     """The date as an adverbial: "on the third of March", "am dritten März", "le trois mars", "il tre marzo"."""
-    name = table("MONTHS")[month][COLUMNS[language]]
+    name = table("months")[month].cell(language)
     if language == "eng":
         return f"on the {ordinal(day, language)} of {name}"
     if language == "deu":
@@ -170,3 +172,43 @@ def clock(hour: int, quarter: int, language: str) -> str:
         return ("à {0}", "à {0} et quart", "à {0} et demie", "à {1} moins le quart")[quarter].format(*named)
     named = ["all'una" if value == 1 else f"alle {cardinal(value, 'ita')}" for value in (hour, hour + 1)]
     return ("{0}", "{0} e un quarto", "{0} e mezza", "{1} meno un quarto")[quarter].format(*named)
+
+
+_FRENCH_ORDINALS = "première deuxième troisième quatrième cinquième sixième septième huitième neuvième dixième".split()
+_ITALIAN_ORDINALS = "prima seconda terza quarta quinta sesta settima ottava nona decima".split()
+
+
+def times(number: int, language: str) -> str:
+    """ "for the third time", "zum dritten Mal", "pour la troisième fois", "per la terza volta"; 1 to 10."""
+    assert 1 <= number <= 10, number
+    if language in ("eng", "deu"):
+        frame = "for the {} time" if language == "eng" else "zum {} Mal"
+        return frame.format(ordinal(number, language))
+    if language == "fra":
+        return f"pour la {_FRENCH_ORDINALS[number - 1]} fois"
+    return "per l'ottava volta" if number == 8 else f"per la {_ITALIAN_ORDINALS[number - 1]} volta"
+
+
+def thousands(number: int, language: str) -> str:
+    """`number` (1 to 999) thousand, before a noun: "zwölftausend", "quatre-vingt mille", "dodicimila"."""
+    count = cardinal(number, language)
+    if language == "eng":
+        return f"{'a' if number == 1 else count} thousand"
+    if language == "deu":
+        return "tausend" if number == 1 else f"{count.removesuffix('s') if number % 100 == 1 else count}tausend"
+    if language == "fra":
+        return (
+            "mille"
+            if number == 1
+            else f"{count.removesuffix('s') if count.endswith(('vingts', 'cents')) else count} mille"
+        )
+    return "mille" if number == 1 else f"{count.replace('é', 'e')}mila"
+
+
+_POINTS: Mapping[str, str] = {"eng": "point", "deu": "Komma", "fra": "virgule", "ita": "virgola"}
+
+
+def decimal(tenths: int, language: str) -> str:
+    """A number with one decimal: "three point five", "drei Komma fünf", "trois virgule cinq"."""
+    whole, rest = divmod(tenths, 10)
+    return f"{cardinal(whole, language)} {_POINTS[language]} {cardinal(rest, language)}"

@@ -1,24 +1,51 @@
-"""The kinds of slots: how a value is drawn, and what it is in a language.
+"""The kinds of slots of a sentence pattern: how a value is drawn, and what it is in a language.
 
-A value is plain data (a lexicon key, a number or a list of these), so that a meaning can be written to a file and
-read back.
+A slot is written `name:kind:option:option`; a value is plain data (see `entities.py`, `predicates.py`).
 """
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
+from dataclasses import dataclass
 from typing import Any
 
-from skipwise.corpus import english, french, german, italian
-from skipwise.corpus import lexicon_words as words
+from skipwise.corpus.english import nouns as english
+from skipwise.corpus.entities import (
+    NOUNS,
+    draw_actor,
+    draw_noun,
+    draw_person,
+    is_countable,
+    is_plural_only,
+    place,
+    view_entity,
+)
 from skipwise.corpus.forms import Fixed, Form
-from skipwise.corpus.lexicon import COLUMNS, surnames, table
-from skipwise.corpus.numbers import cardinal, clock, date, italian_article, year
+from skipwise.corpus.french import nouns as french
+from skipwise.corpus.german import nouns as german
+from skipwise.corpus.lexicon import keys, table
+from skipwise.corpus.moments import draw_moment, view_moment
+from skipwise.corpus.numbers import cardinal, clock, decimal, italian_article, thousands, times, year
+from skipwise.corpus.predicates import draw_clause, view_clause
 
-MODULES: Mapping[str, ModuleType] = {"deu": german, "eng": english, "fra": french, "ita": italian}
 
-Draw = Callable[[random.Random], Any]
-View = Callable[[Any, str], Form]
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One slot of a pattern."""
+
+    name: str
+    kind: str
+    first: str
+    """The first option, which most kinds have."""
+    options: Mapping[str, str]
+    """The options `key=value`; an option without "=" has the value "1"."""
+
+    @staticmethod
+    def parse(text: str) -> "Slot":
+        """The slot written as `name:kind:option:...`."""
+        name, kind, *rest = text.split(":")
+        first = rest.pop(0) if rest and "=" not in rest[0] else ""
+        pairs = [option.partition("=") for option in rest]
+        return Slot(name=name, kind=kind, first=first, options={key: value or "1" for key, _, value in pairs})
 
 
 class Number(Fixed):
@@ -30,221 +57,177 @@ class Number(Fixed):
         self.dell = "del " if self.il == "il " else "dell'"
 
 
-class Pair(Fixed):
-    """Two different nouns; `agr` is the agreement of an adjective that describes both."""
-
-    def __init__(self, one: Form, two: Form):
-        super().__init__("")
-        self.one, self.two = one, two
-        if isinstance(one, (french.Noun, italian.Noun)) and isinstance(two, (french.Noun, italian.Noun)):
-            self.agr = "fp" if one.agr[0] == two.agr[0] == "f" else "mp"
-
-
-class FrenchPeople(french.Noun):
-    """People in French; also "of" without an article: de citoyens, d'agriculteurs."""
-
-    def form(self, spec: str) -> str:
-        return french.elided("de", self.noun) if spec == "of" else super().form(spec)
-
-
 class Attitude(Fixed):
-    """The main clause before a that-clause, and the mood that it demands there."""
+    """The main clause before a that-clause, and the shape of the clause that it demands there."""
 
     def __init__(self, cell: str):
         text, _, mood = cell.partition("/")
         super().__init__(text)
-        self.mood = mood or "indicative"
+        self.mood = mood or "main"
 
 
-def _keys(name: str) -> Draw:
-    return lambda rng: rng.choice(tuple(table(name)))
+class Predicate(Form):
+    """An adjective: forms "", more, most; in French and Italian each after its agreement ("fs", "more.fs")."""
+
+    def __init__(self, cell: str, language: str):
+        self.adjective: Any = NOUNS[language].Adjective(cell)
+
+    def form(self, spec: str) -> str:
+        adjective = self.adjective
+        if isinstance(adjective, german.Adjective):
+            return {"": adjective.text, "more": adjective.comparative, "most": adjective.superlative}[spec]
+        if isinstance(adjective, english.Adjective):
+            return {"": adjective.text, "more": adjective.comparative, "most": adjective.superlative}[spec]
+        return adjective.form(spec)
 
 
-def _among(values: Sequence[str]) -> Draw:
-    return lambda rng: rng.choice(values)
+Draw = Callable[[random.Random, Slot, Mapping[str, Any], Sequence[str]], Any]
+View = Callable[[Any, str, Mapping[str, Form]], Form]
 
 
-def _different(name: str) -> Draw:
-    return lambda rng: rng.sample(tuple(table(name)), 2)
+def _draw_noun(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    other = drawn[slot.options["not"][1:]]["n"] if "not" in slot.options else None
+    while True:
+        value = draw_noun(rng, rng.choice(slot.first), definite="definite" in slot.options)
+        unfit = ("plural" in slot.options and not is_countable(value)) or (
+            "single" in slot.options and is_plural_only(value)
+        )
+        if value["n"] != other and not unfit:
+            break
+    if "bare" in slot.options:
+        value = {key: part for key, part in value.items() if key in ("c", "n", "p", "d")}
+    if "plural" in slot.options:
+        value.update(p=True, d="generic")
+    if "single" in slot.options:
+        value["p"] = False
+    if "d" in slot.options:
+        value["d"] = slot.options["d"]
+    return value
 
 
-def _person(rng: random.Random) -> list[str]:
-    return [rng.choice(surnames()), rng.choice("mf")]
+def _draw_adjective(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], names: Sequence[str]) -> str:
+    thing = drawn[slot.first.removeprefix("@")] if slot.first.startswith("@") else {"c": slot.first}
+    letter = "R" if "name" in thing else thing["c"]
+    fitting = [key for key in keys("adjectives", letter) if key not in _ONLY_ATTRIBUTES and key != thing.get("a")]
+    return rng.choice(fitting)
 
 
-def _subject(rng: random.Random) -> str | list[str]:
-    return _keys("GROUPS")(rng) if rng.random() < 0.6 else _person(rng)
+# Relational adjectives, which no language likes after "is" ("the measure is financial").
+_ONLY_ATTRIBUTES = frozenset(
+    "European national regional international public private legal financial political scientific economic social "
+    "cultural technical previous final provisional official written common annual upcoming additional planned local "
+    "informal new/newer voluntary true/truer long/longer short/shorter imported symbolic good/better big/bigger "
+    "small/smaller old/older young/younger competent".split()
+)
 
 
-def _document(rng: random.Random) -> list[str]:
-    return [_keys("DOCUMENTS")(rng), "this" if rng.random() < 0.2 else "the"]
+def _draw_clause(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return draw_clause(rng, slot.first.split(","), slot.options, drawn, names)
 
 
-def _clock(first: int, last: int) -> Draw:
-    return lambda rng: [rng.randint(first, last), rng.choice((0, 0, 1, 2, 3))]
+def _draw_range(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], names: Sequence[str]) -> int:
+    low, high = slot.first.split("-")
+    return rng.randint(int(low), int(high))
 
 
-def _amount(rng: random.Random) -> int:
+def _draw_decimal(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], names: Sequence[str]) -> int:
+    whole = _draw_range(rng, slot, drawn, names)
+    return whole if whole % 10 else whole + rng.randint(1, 9)
+
+
+def _draw_clock(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], names: Sequence[str]) -> list[int]:
+    return [_draw_range(rng, slot, drawn, names), rng.choice((0, 0, 1, 2, 3))]
+
+
+def _draw_amount(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], names: Sequence[str]) -> int:
     return rng.randint(2, 99) if rng.random() < 0.6 else 10 * rng.randint(10, 99)
 
 
-def _time(fixed: str) -> Draw:
-    def draw(rng: random.Random) -> list[Any]:
-        kind = rng.choices(("fixed", "day", "date", "month"), (4, 3, 3, 1))[0]
-        if kind == "fixed":
-            return [fixed, _keys(fixed)(rng)]
-        if kind == "day":
-            return [kind, _keys("DAYS")(rng)]
-        month = _keys("MONTHS")(rng)
-        return [kind, month] if kind == "month" else [kind, month, rng.randint(1, 30 if month != "February" else 28)]
-
-    return draw
-
-
 DRAWS: Mapping[str, Draw] = {
-    "subject": _subject,
-    "person": _person,
-    "group": _keys("GROUPS"),
-    "group_pair": _different("GROUPS"),
-    "topic": _keys("TOPICS"),
-    "pair": _different("TOPICS"),
-    "document": _document,
-    "the_document": lambda rng: [_keys("DOCUMENTS")(rng), "the"],
-    "event": _keys("EVENTS"),
-    "people": _keys("PEOPLE"),
-    "asset": _keys("ASSETS"),
-    "country": _keys("COUNTRIES"),
-    "city": _keys("CITIES"),
-    "verb": _keys("VERBS"),
-    "stance": _among(words.STANCES),
-    "my_stance": _among(words.MY_STANCES),
-    "verdict": _among(words.VERDICTS),
-    "topic_adjective": _among(words.TOPIC_ADJECTIVES),
-    "document_adjective": _among(words.DOCUMENT_ADJECTIVES),
-    "compared": _among(words.COMPARED_ADJECTIVES),
-    "fault": _among(words.FAULTS),
-    "task_adjective": _among(words.TASK_ADJECTIVES),
-    "past": _time("PAST_TIMES"),
-    "future": _time("FUTURE_TIMES"),
-    "day": lambda rng: ["day", _keys("DAYS")(rng)],
-    "clock": _clock(1, 10),
-    "early_clock": _clock(1, 5),
-    "late_clock": _clock(6, 10),
-    "number": lambda rng: rng.randint(2, 99),
-    "few": lambda rng: rng.randint(2, 19),
-    "many": lambda rng: rng.randint(20, 99),
-    "amount": _amount,
-    "year": lambda rng: rng.randint(1990, 2019),
-    "modal_adverb": _keys("MODAL_ADVERBS"),
-    "task_adverb": _among(words.TASK_ADVERBS),
-    "sentence_adverb": _keys("SENTENCE_ADVERBS"),
-    "phase": _keys("PHASES"),
-    "trend": _keys("TRENDS"),
-    "amount_word": _keys("AMOUNTS"),
-    "protection": _keys("PROTECTIONS"),
-    "attitude": _keys("ATTITUDES"),
-    "movement": _keys("MOVEMENTS"),
+    "actor": lambda rng, slot, drawn, names: draw_actor(rng, names, named=slot.first == "named"),
+    "person": lambda rng, slot, drawn, names: draw_person(rng, names),
+    "noun": _draw_noun,
+    "adjective": _draw_adjective,
+    "clause": _draw_clause,
+    "moment": lambda rng, slot, drawn, names: draw_moment(rng, slot.first),
+    "number": _draw_range,
+    "times": _draw_range,
+    "thousands": _draw_range,
+    "decimal": _draw_decimal,
+    "year": _draw_range,
+    "clock": _draw_clock,
+    "amount": _draw_amount,
+    "adverb": lambda rng, slot, drawn, names: rng.choice(keys("adverbs", slot.first)),
+    "country": lambda rng, slot, drawn, names: rng.choice(keys("countries")),
+    "city": lambda rng, slot, drawn, names: rng.choice(keys("cities")),
+    "attitude": lambda rng, slot, drawn, names: rng.choice(keys("attitudes")),
+    "day": lambda rng, slot, drawn, names: ["day", rng.choice(keys("days"))],
 }
 
 
-def _noun(name: str) -> View:
-    return lambda key, language: MODULES[language].Noun(table(name)[key])
+class City(Fixed):
+    """Forms: "", in (in Paris, à Paris, ad Atene), from, to."""
+
+    def __init__(self, name: str, language: str):
+        super().__init__(name)
+        self.words = {
+            "eng": {"in": "in", "from": "from", "to": "for"},
+            "deu": {"in": "in", "from": "aus", "to": "nach"},
+            "fra": {"in": "à", "from": "de", "to": "pour"},
+            "ita": {"in": "a", "from": "da", "to": "per"},
+        }[language]
+
+    def form(self, spec: str) -> str:
+        return f"{self.words[spec]} {self.text}" if spec else self.text
 
 
-def _view_person(value: list[str], language: str) -> Form:
-    return MODULES[language].Person(*value)
+class Country(Fixed):
+    """Forms: in, from ("aus der Slowakei", "du Portugal"), and those of its noun phrase."""
+
+    def __init__(self, key: str, language: str):
+        super().__init__(key)
+        self.key, self.language = key, language
+        self.entity = view_entity({"c": "C", "n": key, "p": False, "d": "generic"}, language)
+        self.plural = self.entity.plural
+        self.agr = self.entity.agr
+
+    def form(self, spec: str) -> str:
+        if spec == "in":
+            return place(self.key, self.language)
+        if spec == "from":
+            word = {"eng": "from", "deu": "aus", "fra": "source", "ita": "da"}[self.language]
+            return self.entity.form(word)
+        return self.entity.form(spec)
 
 
-def _view_subject(value: str | list[str], language: str) -> Form:
-    return _noun("GROUPS")(value, language) if isinstance(value, str) else _view_person(value, language)
-
-
-def _view_document(value: list[str], language: str) -> Form:
-    row = table("DOCUMENTS")[value[0]]
-    if language == "eng":
-        return english.Noun(row, determiner=value[1])
-    return MODULES[language].Noun(row, this=value[1] == "this")
-
-
-def _pair(name: str) -> View:
-    return lambda keys, language: Pair(*(_noun(name)(key, language) for key in keys))
-
-
-def _people(key: str, language: str) -> Form:
-    return FrenchPeople(table("PEOPLE")[key]) if language == "fra" else _noun("PEOPLE")(key, language)
-
-
-def _country(key: str, language: str) -> Form:
-    row = table("COUNTRIES")[key]
-    return MODULES[language].Country(row) if language in ("fra", "ita") else MODULES[language].Noun(row)
-
-
-def _word(name: str) -> View:
-    return lambda key, language: Fixed(table(name)[key][COLUMNS[language]])
-
-
-def _view_time(value: list[Any], language: str) -> Form:
-    kind, key = value[:2]
-    if kind == "date":
-        return Fixed(date(value[2], key, language))
-    row = table({"day": "DAYS", "month": "MONTHS"}.get(kind, kind))[key]
-    name = row[COLUMNS[language]]
-    if kind == "day":
-        return Fixed({"eng": f"on {name}", "deu": f"am {name}"}.get(language, name))
-    if kind == "month":
-        italian_month = f"{'ad' if name[0] in 'ao' else 'a'} {name}"
-        return Fixed({"eng": f"in {name}", "deu": f"im {name}", "fra": f"en {name}", "ita": italian_month}[language])
-    return Fixed(name)
-
-
-def _view_clock(value: list[int], language: str) -> Form:
-    hour, quarter = value
-    return Fixed(clock(hour, quarter, language))
-
-
-def _phase(key: str, language: str) -> Form:
-    cell = table("PHASES")[key][COLUMNS[language]]
-    return german.Parts(cell) if language == "deu" else Fixed(cell)
-
-
-def _attitude(key: str, language: str) -> Form:
-    return Attitude(table("ATTITUDES")[key][COLUMNS[language]])
-
-
-def _adjective(key: str, language: str) -> Form:
-    return MODULES[language].Adjective(table("ADJECTIVES")[key])
-
-
-def _verb(key: str, language: str) -> Form:
-    return MODULES[language].Verb(table("VERBS")[key])
+def _view_attitude(value: str, language: str, views: Mapping[str, Form]) -> Form:
+    return Attitude(table("attitudes")[value].cell(language))
 
 
 VIEWS: Mapping[str, View] = {
-    "subject": _view_subject,
-    "person": _view_person,
-    "group": _noun("GROUPS"),
-    "group_pair": _pair("GROUPS"),
-    "topic": _noun("TOPICS"),
-    "pair": _pair("TOPICS"),
-    "document": _view_document,
-    "the_document": _view_document,
-    "event": _noun("EVENTS"),
-    "people": _people,
-    "asset": _noun("ASSETS"),
-    "country": _country,
-    "city": lambda key, language: MODULES[language].City(table("CITIES")[key]),
-    **dict.fromkeys(("verb", "stance", "my_stance", "verdict"), _verb),
-    **dict.fromkeys(("topic_adjective", "document_adjective", "compared", "fault", "task_adjective"), _adjective),
-    **dict.fromkeys(("past", "future", "day"), _view_time),
-    **dict.fromkeys(("clock", "early_clock", "late_clock"), _view_clock),
-    **dict.fromkeys(("number", "few", "many", "amount"), Number),
-    "year": lambda value, language: Fixed(year(value, language)),
-    **dict.fromkeys(("modal_adverb", "task_adverb"), _word("MODAL_ADVERBS")),
-    "sentence_adverb": _word("SENTENCE_ADVERBS"),
-    "phase": _phase,
-    "trend": _word("TRENDS"),
-    "amount_word": _word("AMOUNTS"),
-    "protection": _word("PROTECTIONS"),
-    "attitude": _attitude,
-    "movement": lambda key, language: MODULES[language].Movement(table("MOVEMENTS")[key]),
+    **dict.fromkeys(("actor", "person", "noun"), lambda value, language, views: view_entity(value, language)),
+    "adjective": lambda value, language, views: Predicate(table("adjectives")[value].cell(language), language),
+    **dict.fromkeys(("moment", "day"), lambda value, language, views: Fixed(view_moment(value, language))),
+    "number": lambda value, language, views: Number(value, language),
+    "amount": lambda value, language, views: Number(value, language),
+    "times": lambda value, language, views: Fixed(times(value, language)),
+    "thousands": lambda value, language, views: Fixed(thousands(value, language)),
+    "decimal": lambda value, language, views: Fixed(decimal(value, language)),
+    "year": lambda value, language, views: Fixed(year(value, language)),
+    "clock": lambda value, language, views: Fixed(clock(value[0], value[1], language)),
+    "adverb": lambda value, language, views: Fixed(table("adverbs")[value].cell(language)),
+    "country": lambda value, language, views: Country(value, language),
+    "city": lambda value, language, views: City(table("cities")[value].cell(language), language),
+    "attitude": _view_attitude,
 }
+
+
+def view(slot: Slot, value: Any, language: str, views: Mapping[str, Form]) -> Form:
+    """What `value` of a slot is in a language; `views` are the slots before it."""
+    if slot.kind == "clause":
+        return view_clause(value, language, views, gap="gap" in slot.options)
+    return VIEWS[slot.kind](value, language, views)
+
+
+POLISH: Mapping[str, Callable[[str], str]] = {"fra": french.elide, "ita": NOUNS["ita"].elide}
+"""What is done with a whole sentence: elisions across words."""

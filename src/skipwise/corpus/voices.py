@@ -39,20 +39,23 @@ class Speaker:
     """Liveliness, 0 to 100."""
     loudness_db: float
     """Level against the corpus' mean."""
+    tempo: float = 1.0
+    """How much faster the finished sound is played: it moves pitch and formants together."""
 
 
 def draw_speakers(language: str, split: str, count: int, rng: random.Random) -> tuple[Speaker, ...]:
     """`count` speakers of one split; the variants of the split take turns, so that all are used."""
-    variants = list(VARIANTS[split])
+    variants = list(VARIANTS["test" if split == "test_unseen" else split])
     rng.shuffle(variants)
     return tuple(
         Speaker(
             name=f"{DIALECTS[language][0]}_{split}_{index:03d}",
             voice=f"{rng.choice(DIALECTS[language])}+{variants[index % len(variants)]}",
-            rate_wpm=rng.randint(150, 210),
-            pitch=rng.randint(25, 75),
-            pitch_range=rng.randint(30, 70),
+            rate_wpm=rng.randint(140, 220),
+            pitch=rng.randint(20, 80),
+            pitch_range=rng.randint(25, 75),
             loudness_db=round(rng.uniform(-5.0, 3.0), 2),
+            tempo=round(rng.uniform(0.92, 1.08), 3),
         )
         for index in range(count)
     )

@@ -8,10 +8,12 @@ While a corpus is being made, OUT/.parts holds its settings and one file per fin
 goes on there.
 """
 
+import ctypes
 import json
 import multiprocessing
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -22,15 +24,17 @@ from typing import Any
 
 from skipwise.atomic import atomic_write
 from skipwise.corpus.listing import write_lists
-from skipwise.corpus.recording import record
+from skipwise.corpus.recording import encode_m4a, mix
 from skipwise.corpus.script import Speech, write_script
 from skipwise.corpus.settings import CorpusSettings
 from skipwise.corpus.speech import check_voice, espeak_version
 from skipwise.data.languages import to_iso639_1
 from skipwise.errors import SkipwiseError
 
-GRAMMAR_VERSION = 1
+GRAMMAR_VERSION = 2
 """Raised whenever equal settings would no longer give equal bytes."""
+
+_PR_SET_PDEATHSIG = 1
 
 Progress = Callable[[int, int], None]
 
@@ -53,7 +57,8 @@ def build_corpus(
     if jobs < 1:
         raise SkipwiseError(f"jobs must be 1 or more, got {jobs}.")
     folder = Path(out)
-    identity = {"settings": settings.as_dict(), "versions": _versions()}
+    # the versions first: another grammar has other settings too
+    identity = {"versions": _versions(), "settings": settings.as_dict()}
     finished = folder / "corpus.json"
     if finished.exists():
         summary = json.loads(finished.read_text(encoding="utf-8"))
@@ -121,7 +126,7 @@ def _record_all(folder: Path, speeches: Sequence[Speech], jobs: int, progress: P
     progress(next(done), len(speeches))
     # Spawned, not forked: this process may hold torch and threads, and the workers fork themselves for every speech.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_prepare_worker)
     try:
         futures = [pool.submit(_record_one, folder, speech) for speech in missing]
         for future in as_completed(futures):
@@ -137,9 +142,13 @@ def _record_all(folder: Path, speeches: Sequence[Speech], jobs: int, progress: P
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C goes to the main process, which lets the workers finish the speech that they are at."""
+def _prepare_worker() -> None:
+    """Leave Ctrl-C to the main process, which lets the workers finish their speech, and end when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # A worker that waits for work does not notice that nobody will send any. A thread that watches the parent
+        # would do on any system, but espeak-ng crashes in forks of a process with threads.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _part(folder: Path, speech: Speech) -> Path:
@@ -147,9 +156,9 @@ def _part(folder: Path, speech: Speech) -> Path:
 
 
 def _record_one(folder: Path, speech: Speech) -> None:
-    recording = record(speech)
+    mixed = mix(speech)
     with atomic_write(audio_path(folder, speech), "wb") as file:
-        file.write(recording.m4a)
+        file.write(encode_m4a(mixed.samples))
     # Last: a speech with a part is a finished one.
     with atomic_write(_part(folder, speech)) as file:
-        file.write(json.dumps({"duration_s": recording.duration_s, "segments_s": recording.segments_s}))
+        file.write(json.dumps({name: getattr(mixed, name) for name in ("duration_s", "segments_s", "sentences_s")}))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from skipwise.data.languages import to_iso639_1, to_iso639_3
 from skipwise.data.manifest import Utterance
+from skipwise.data.sidecar import utterance_id
 from skipwise.errors import SkipwiseError
 
 VERSION_FOLDER = "v1.1"
@@ -116,11 +117,9 @@ def _read_pair(pair: _Pair) -> list[Utterance]:
             raise SkipwiseError(
                 f"{pair.folder / 'segments.lst'}, line {number}: the speech {speech!r} is not in speeches.lst."
             )
-        # Europarl-ST's own speeches carry their language; where they do not, two languages may share a name.
-        name = speech if speech.startswith(f"{pair.source}.") else f"{pair.source}.{speech}"
         utterances.append(
             Utterance(
-                id=f"{name}_{round(start_s * 100):07d}_{round(end_s * 100):07d}",
+                id=utterance_id(pair.source, speech, start_s, end_s),
                 audio=str(speeches[speech]),
                 start_s=start_s,
                 end_s=end_s,

@@ -107,6 +107,7 @@ def describe_settings(transcriber: Transcriber) -> dict[str, Any]:
     return {
         "model": transcriber.model.name,
         "gates": _gates(transcriber),
+        **_budget(transcriber),
         **asdict(transcriber.options),
         "device": str(weight.device),
         "dtype": str(weight.dtype).removeprefix("torch."),
@@ -123,6 +124,14 @@ def _gates(transcriber: Transcriber) -> str:
             return "adapter"
         case planner:
             return "none" if planner is OPEN_PLANNER else "fixed plan"
+
+
+def _budget(transcriber: Transcriber) -> dict[str, Any]:
+    """The budget that was asked for, where one was."""
+    planner = transcriber.planner
+    if not isinstance(planner, AdapterPlanner) or (planner.sparsity is None and not planner.exact):
+        return {}
+    return {"sparsity": planner.sparsity, "exact": planner.exact}
 
 
 def _version(name: str) -> str:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from skipwise.atomic import atomic_dir, atomic_write, usual_mode
 from skipwise.errors import SkipwiseError
-from skipwise.gating.context import CONTEXT_PARTS, Context, ContextPart, encode_contexts
-from skipwise.gating.plan import GatePlan, GateSample, open_where_likelier
+from skipwise.gating.context import CONTEXT_PARTS, HIDEABLE_PARTS, Context, ContextPart, encode_contexts
+from skipwise.gating.draws import RowDraws
+from skipwise.gating.plan import GatePlan, GateSample, all_but_least_likely, open_where_likelier
 from skipwise.gating.predictors import MlpPredictorConfig, PredictorConfig
 from skipwise.gating.predictors.base import PredictorShape, build_predictor, predictor_config_class
 from skipwise.gating.relaxation import straight_through_gumbel
@@ -39,8 +40,9 @@ class GateConfig:
     """Stacks whose sites are gated."""
     sparsity: float = 0.5
     """Target share of skipped sites per gated stack, in [0, 1)."""
-    context: tuple[ContextPart, ...] = CONTEXT_PARTS
-    """Parts of the context that the predictor may use; the others count as unknown."""
+    context: tuple[ContextPart, ...] = HIDEABLE_PARTS
+    """Parts of the context that the predictor may use; the others count as unknown. With `budget` one adapter serves
+    every sparsity, and `sparsity` is what it follows where none is asked for."""
     predictor: PredictorConfig = dataclasses.field(default_factory=MlpPredictorConfig)
     """Kind and size of the predictor of each stack."""
 
@@ -94,7 +96,13 @@ class GateAdapter(nn.Module):
             num_languages=len(self.base.languages),
             num_tasks=len(self.base.tasks),
             num_sites=len(self.sites(stack)),
+            with_budget=self.is_elastic,
         )
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether it follows the budget that is asked for."""
+        return "budget" in self.config.context
 
     def sites(self, stack: Stack) -> tuple[GateSite, ...]:
         """Return the gated sites of a stack: none if the stack is outside the scope."""
@@ -107,22 +115,35 @@ class GateAdapter(nn.Module):
         pooled: Float[Tensor, "batch dim"],
         *,
         dropout: float = 0.0,
-        generator: torch.Generator | None = None,
+        draws: RowDraws | None = None,
     ) -> Float[Tensor, "batch sites 2"]:
         """Return the logits (closed, open) of a gated stack's sites; `dropout` is the share of context parts hidden."""
         ids = encode_contexts(
-            contexts, languages=self.base.languages, tasks=self.base.tasks, device=pooled.device
+            contexts,
+            languages=self.base.languages,
+            tasks=self.base.tasks,
+            default_budget=self.config.sparsity,
+            device=pooled.device,
         ).only(self.config.context)
-        if generator is not None:
-            ids = ids.drop(dropout, generator)
+        if draws is not None:
+            ids = ids.drop(dropout, draws)
         return self.predictors[stack](ids, pooled)
 
     @torch.no_grad()
-    def plan(self, stack: Stack, contexts: Sequence[Context], pooled: Float[Tensor, "batch dim"]) -> GatePlan:
-        """Return the arg-max plan of a stack; over no site where the stack is outside the scope."""
+    def plan(
+        self, stack: Stack, contexts: Sequence[Context], pooled: Float[Tensor, "batch dim"], *, exact: bool = False
+    ) -> GatePlan:
+        """Return the arg-max plan of a stack; over no site where the stack is outside the scope.
+
+        With `exact` the least likely sites are closed until as many are as each context's budget says, rounded.
+        """
         if stack not in self.predictors:
             return GatePlan.all_open((), len(contexts))
-        return GatePlan(self.sites(stack), open_where_likelier(self.logits(stack, contexts, pooled)))
+        logits = self.logits(stack, contexts, pooled)
+        if not exact:
+            return GatePlan(self.sites(stack), open_where_likelier(logits))
+        budgets = [self.config.sparsity if context.budget is None else context.budget for context in contexts]
+        return GatePlan(self.sites(stack), all_but_least_likely(logits, budgets))
 
     def sample(
         self,
@@ -132,13 +153,13 @@ class GateAdapter(nn.Module):
         *,
         temperature: float,
         dropout: float,
-        generator: torch.Generator,
+        draws: RowDraws,
     ) -> GateSample | None:
         """Return gates drawn for training, or None where the stack is outside the scope."""
         if stack not in self.predictors:
             return None
-        logits = self.logits(stack, contexts, pooled, dropout=dropout, generator=generator)
-        gates = straight_through_gumbel(logits, temperature=temperature, generator=generator)
+        logits = self.logits(stack, contexts, pooled, dropout=dropout, draws=draws)
+        gates = straight_through_gumbel(logits, temperature=temperature, draws=draws)
         return GateSample(self.sites(stack), gates, logits)
 
     def save_pretrained(self, folder: str | Path) -> None:

@@ -32,6 +32,8 @@ class PenaltyConfig:
     """alpha."""
     multiplier_lr: float = 0.1
     """Step of the dual ascent on lambda, per optimiser step."""
+    per_row: bool = False
+    """Pull each row to its target instead of the mean over the rows: what budgets that differ need."""
 
     def __post_init__(self) -> None:
         if self.form not in get_args(PenaltyForm):
@@ -52,8 +54,10 @@ class SparsityPenalty(nn.Module):
         self.config = config
         self.register_buffer("multipliers", torch.zeros(len(STACKS)))
 
-    def forward(self, sparsity: Float[Tensor, ""], *, target: float, stack: Stack) -> Float[Tensor, ""]:
-        """Return the penalty for a stack's mean sampled sparsity, differentiable; `target` in [0, 1]."""
+    def forward(
+        self, sparsity: Float[Tensor, "*rows"], *, target: float | Float[Tensor, "*rows"], stack: Stack
+    ) -> Float[Tensor, "*rows"]:
+        """Return the penalty for a stack's sampled sparsity, or for each row's; differentiable; `target` in [0, 1]."""
         distance = target - sparsity
         absolute = self.config.absolute_weight * distance.abs()
         squared = self.config.squared_weight * distance.square()
@@ -69,7 +73,7 @@ class SparsityPenalty(nn.Module):
                 return self.multipliers[STACKS.index(stack)].clone() * distance + squared
 
     @torch.no_grad()
-    def ascend(self, sparsity: Float[Tensor, ""], *, target: float, stack: Stack) -> None:
+    def ascend(self, sparsity: Float[Tensor, ""], *, target: float | Float[Tensor, ""], stack: Stack) -> None:
         """Move the stack's multiplier along its violation: dual ascent, once an optimiser step."""
         if self.config.form == "lagrangian":
             self.multipliers[STACKS.index(stack)] += self.config.multiplier_lr * (target - sparsity.detach())

@@ -5,7 +5,7 @@ Shapes: B rows (utterances, or utterance-task pairs in training), S sites.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -109,11 +109,7 @@ class GatePlan:
 
     def layer_gates(self, stack: Stack, num_layers: int, device: torch.device | str = "cpu") -> tuple[LayerGates, ...]:
         """Return the gates of each layer of a stack, ready for its layers: made once a plan, not once a step."""
-        layers: list[dict[str, SiteGate]] = [{} for _ in range(num_layers)]
-        for column, site in enumerate(self.sites):
-            if site.stack == stack:
-                layers[site.layer][site.kind] = self._site_gate(column, device)
-        return tuple(layers)
+        return _by_layer(self.sites, stack, num_layers, lambda column: self._site_gate(column, device))
 
     def _site_gate(self, column: int, device: torch.device | str) -> SiteGate:
         gates = self.gates[:, column]
@@ -136,17 +132,17 @@ class GateSample:
         """Return 1 - mean(gates) over rows and sites: differentiable."""
         return 1 - self.gates.float().mean()
 
+    def row_sparsity(self) -> Float[Tensor, " batch"]:
+        """Return 1 - mean(gates) over the sites of each row: differentiable."""
+        return 1 - self.gates.float().mean(dim=1)
+
     def arg_max(self) -> GatePlan:
         """Return the plan that inference would follow: the arg-max, without noise."""
         return GatePlan(self.sites, open_where_likelier(self.logits))
 
     def layer_gates(self, stack: Stack, num_layers: int, device: torch.device | str = "cpu") -> tuple[LayerGates, ...]:
         """Return the multiplying gates of each layer of a stack, on `device`."""
-        layers: list[dict[str, SiteGate]] = [{} for _ in range(num_layers)]
-        for column, site in enumerate(self.sites):
-            if site.stack == stack:
-                layers[site.layer][site.kind] = ScaledGate(self.gates[:, column].to(device))
-        return tuple(layers)
+        return _by_layer(self.sites, stack, num_layers, lambda column: ScaledGate(self.gates[:, column].to(device)))
 
 
 def open_where_likelier(logits: Float[Tensor, "batch sites 2"]) -> Bool[Tensor, "batch sites"]:
@@ -154,6 +150,27 @@ def open_where_likelier(logits: Float[Tensor, "batch sites 2"]) -> Bool[Tensor, 
     return (logits[..., 1] >= logits[..., 0]).detach().cpu()
 
 
+def all_but_least_likely(
+    logits: Float[Tensor, "batch sites 2"], budgets: Sequence[float]
+) -> Bool[Tensor, "batch sites"]:
+    """Return the decision that closes round(budget * sites) sites of each row: those least likely to be open."""
+    margins = (logits[..., 1] - logits[..., 0]).detach().cpu()
+    num_sites = margins.shape[1]
+    num_closed = torch.tensor([int(budget * num_sites + 0.5) for budget in budgets])
+    ranks = margins.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+    return ranks >= num_closed[:, None]
+
+
 def sparsity_by_stack(plan: GatePlan) -> dict[Stack, float]:
     """Return the share of skipped sites of every stack that the plan has sites in."""
     return {stack: plan.sparsity(stack) for stack in STACKS if any(site.stack == stack for site in plan.sites)}
+
+
+def _by_layer(
+    sites: Sequence[GateSite], stack: Stack, num_layers: int, gate_of_column: Callable[[int], SiteGate]
+) -> tuple[LayerGates, ...]:
+    layers: list[dict[str, SiteGate]] = [{} for _ in range(num_layers)]
+    for column, site in enumerate(sites):
+        if site.stack == stack:
+            layers[site.layer][site.kind] = gate_of_column(column)
+    return tuple(layers)

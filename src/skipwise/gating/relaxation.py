@@ -10,17 +10,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skipwise.errors import SkipwiseError
+from skipwise.gating.draws import RowDraws
 
 
 def straight_through_gumbel(
-    logits: Float[Tensor, "*batch sites 2"], *, temperature: float, generator: torch.Generator
-) -> Float[Tensor, "*batch sites"]:
+    logits: Float[Tensor, "rows sites 2"], *, temperature: float, draws: RowDraws
+) -> Float[Tensor, "rows sites"]:
     """Return gates drawn from `logits` (closed, open): 0 or 1 forward, the relaxed sample's gradient backward.
 
     Source: Jang et al. 2017 (Gumbel-softmax, straight-through); Algorithm 1, Someki et al. 2025.
     """
-    # drawn on the generator's device, so that a CPU generator gives the same run on every device
-    uniform = torch.rand(logits.shape, generator=generator, device=generator.device).to(logits.device)
+    uniform = draws.uniform(*logits.shape[1:], device=logits.device)
     tiny = torch.finfo(torch.float32).tiny
     gumbel = -torch.log((-torch.log(uniform.clamp_min(tiny))).clamp_min(tiny))
     soft = ((logits.float() + gumbel) / temperature).softmax(dim=-1)[..., 1]

@@ -1,11 +1,14 @@
-"""Batches of a run: which utterances each step sees, and the tensors it gets.
+"""Batches of a run: which windows each step sees, and the tensors it gets.
 
-Shapes: U utterances of a step, B rows (every utterance once a task), F feature frames, M mel bins, L positions.
+Shapes: W windows of a part of a step, B rows (every window once a task), F feature frames, M mel bins, L positions.
 """
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypedDict, final
 
 import torch
@@ -15,97 +18,175 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from skipwise.data.batching import batches_by_duration
-from skipwise.data.manifest import Utterance
 from skipwise.features import pad_features
+from skipwise.features.log_mel import FLOOR, SAMPLE_RATE, num_feature_frames
 from skipwise.gating import Context
-from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.loss import IGNORED_LABEL
-from skipwise.models.owsm.vocabulary import OwsmVocabulary
+from skipwise.training.augment import SpecAugment
 from skipwise.training.feature_store import FeatureStore
+from skipwise.training.targets import Target, TargetMaker
+from skipwise.training.windows import Recording, Window, draw_windows
 
 
 class TrainBatch(TypedDict):
-    """The tensors of one step; a dict, because Trainer and its data loader pass dicts on."""
+    """The tensors of a step, or of a part of one; a dict, because Trainer and its data loader pass dicts on.
 
-    features: Float[Tensor, "utterances frames mels"]
-    num_frames: Int[Tensor, " utterances"]
-    row_utterance: Int[Tensor, " rows"]
+    What is counted is counted over the whole step, so that the losses of its parts sum up to that of the whole.
+    """
+
+    features: Float[Tensor, "windows frames mels"]
+    num_frames: Int[Tensor, " windows"]
+    num_real_frames: Int[Tensor, " windows"]
+    row_window: Int[Tensor, " rows"]
+    """Which window a row is of."""
+    step_rows: list[int]
+    """Which rows of the step these are."""
     contexts: list[Context]
     tokens: Int[Tensor, "rows length"]
     labels: Int[Tensor, "rows length"]
-    ctc_targets: Int[Tensor, "utterances targets"]
-    num_ctc_targets: Int[Tensor, " utterances"]
+    ctc_targets: Int[Tensor, "windows targets"]
+    num_ctc_targets: Int[Tensor, " windows"]
+    weight: float
+    """1; 0 for a stand-in, which a process computes that a step has no window for, so that it keeps in step."""
+    num_step_windows: int
+    num_step_rows: int
+    num_step_labels: int
+    """Scored labels of the step."""
+    num_step_ctc_targets: int
     step: int
 
 
-def plan_steps(
-    durations_s: Sequence[float], *, batch_s: float, max_steps: int, sorted_epochs: int, seed: int
-) -> list[list[int]]:
-    """Return the utterances of every step of a run: the same for the same seed, so that a resumed run goes on alike."""
-    steps: list[list[int]] = []
+@final
+@dataclass(frozen=True, kw_only=True)
+class StepPlan:
+    """How steps are drawn."""
+
+    batch_s: float
+    """Padded seconds of a step."""
+    window_s: float | None
+    """Every window is padded to it; None pads to the longest of a step."""
+    max_window_s: float
+    """Longest window."""
+    many_share: float
+    """Share of windows of several sentences."""
+    max_steps: int
+    sorted_epochs: int
+    """Epochs at the start that go from short windows to long ones."""
+    seed: int
+
+
+def plan_steps(recordings: Sequence[Recording], plan: StepPlan) -> list[list[Window]]:
+    """Return the windows of every step of a run: the same for the same seed, so that a resumed run goes on alike."""
+    steps: list[list[Window]] = []
     epoch = 0
-    while len(steps) < max_steps:
-        steps += batches_by_duration(
-            durations_s, max_batch_s=batch_s, seed=seed * 1000 + epoch, sort=epoch < sorted_epochs
+    while len(steps) < plan.max_steps:
+        seed = plan.seed * 1000 + epoch
+        windows = draw_windows(
+            recordings, max_window_s=plan.max_window_s, many_share=plan.many_share, rng=random.Random(seed)
         )
+        durations_s = [plan.window_s or window.duration_s for window in windows]
+        batches = batches_by_duration(durations_s, max_batch_s=plan.batch_s, seed=seed, sort=epoch < plan.sorted_epochs)
+        steps += [[windows[index] for index in batch] for batch in batches]
         epoch += 1
-    return steps[:max_steps]
+    return steps[: plan.max_steps]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainData:
+    """What steps are made of."""
+
+    recordings: Sequence[Recording]
+    store: FeatureStore
+    targets: TargetMaker
+    tasks: tuple[str, ...]
+    augment: SpecAugment | None
+    fill: Float[Tensor, " mels"]
+    """What augmentation hides with: the mean of the features."""
+    window_s: float | None
+    """Windows are padded to it, as the model does."""
+    seed: int
 
 
 @final
 class StepDataset(Dataset[TrainBatch]):
-    """Item n is the whole batch of step n."""
+    """Item n is step n, or the share of it that falls to one of several processes."""
 
     def __init__(
-        self,
-        utterances: Sequence[Utterance],
-        store: FeatureStore,
-        steps: Sequence[Sequence[int]],
-        *,
-        tasks: Sequence[str],
-        config: OwsmArchitecture,
-        vocabulary: OwsmVocabulary,
+        self, data: TrainData, steps: Sequence[Sequence[Window]], *, process: int = 0, num_processes: int = 1
     ) -> None:
-        self._utterances = utterances
-        self._store = store
-        self._steps = steps
-        self._tasks = tasks
-        self._config = config
-        self._targets = [
-            {task: vocabulary.encode(utterance.reference(task)) for task in tasks} for utterance in utterances
-        ]
-        self._ctc_targets = [vocabulary.encode(utterance.reference("asr")) for utterance in utterances]
+        self._data, self._steps = data, steps
+        self._process, self._num_processes = process, num_processes
 
     def __len__(self) -> int:
         return len(self._steps)
 
     def __getitem__(self, index: int) -> TrainBatch:
-        indices = self._steps[index]
-        rows = [(position, i, task) for task in self._tasks for position, i in enumerate(indices)]
-        features = pad_features([self._store[i] for i in indices])
-        prompts = [self._config.prompt(self._utterances[i].language, task) for _, i, task in rows]
-        targets = [self._targets[i][task] for _, i, task in rows]
-        ctc = [self._ctc_targets[i] for i in indices]
-        return TrainBatch(
-            features=features.states,
-            num_frames=features.num_frames,
-            row_utterance=torch.tensor([position for position, _, _ in rows]),
-            contexts=[Context(language=self._utterances[i].language, task=task) for _, i, task in rows],
-            tokens=_padded([p + t for p, t in zip(prompts, targets, strict=True)], self._config.eos_token_id),
-            # as in ESPnet everything after <sos> is scored, so that the language can be predicted
-            labels=_padded(
-                [[*p[1:], *t, self._config.eos_token_id] for p, t in zip(prompts, targets, strict=True)], IGNORED_LABEL
-            ),
-            ctc_targets=_padded(ctc, 0),
-            num_ctc_targets=torch.tensor([len(target) for target in ctc]),
-            step=index,
+        places = self.places(index)
+        return self.part(index, places) if places else self.part(index, [0], weight=0.0)
+
+    def part(self, step: int, places: Sequence[int], *, weight: float = 1.0) -> TrainBatch:
+        """Return the batch of some windows of a step."""
+        data, windows = self._data, self._steps[step]
+        targets = [[self._target(step, place, task) for task in data.tasks] for place in range(len(windows))]
+        ctc = [data.targets.ctc_target(data.recordings[window.recording], window) for window in windows]
+        rows = [(part, place, task) for task in range(len(data.tasks)) for part, place in enumerate(places)]
+        features = [self._features(step, place) for place in places]
+        padded = pad_features(
+            [_to_window(row, data.window_s) for row in features], num_real_frames=[len(row) for row in features]
         )
+        chosen = [targets[place][task] for _, place, task in rows]
+        languages = [data.recordings[window.recording].language for window in windows]
+        return TrainBatch(
+            features=padded.states,
+            num_frames=padded.num_frames,
+            num_real_frames=padded.num_real_frames,
+            row_window=torch.tensor([part for part, _, _ in rows]),
+            step_rows=[task * len(windows) + place for _, place, task in rows],
+            contexts=[Context(language=languages[place], task=data.tasks[task]) for _, place, task in rows],
+            tokens=_padded([target.tokens for target in chosen], 0),
+            labels=_padded([target.labels for target in chosen], IGNORED_LABEL),
+            ctc_targets=_padded([ctc[place] for place in places], 0),
+            num_ctc_targets=torch.tensor([len(ctc[place]) for place in places]),
+            weight=weight,
+            num_step_windows=len(windows),
+            num_step_rows=len(windows) * len(data.tasks),
+            num_step_labels=sum(target.num_scored for row in targets for target in row),
+            num_step_ctc_targets=sum(map(len, ctc)),
+            step=step,
+        )
+
+    def places(self, step: int) -> Sequence[int]:
+        """Return which windows of a step fall to this process."""
+        return range(len(self._steps[step]))[self._process :: self._num_processes]
+
+    def _target(self, step: int, place: int, task: str) -> Target:
+        window = self._steps[step][place]
+        rng = random.Random(f"{self._data.seed} {step} {place} {task}")
+        return self._data.targets.target(self._data.recordings[window.recording], window, task, rng)
+
+    def _features(self, step: int, place: int) -> Float[Tensor, "frames mels"]:
+        features = self._data.store.window(self._steps[step][place])
+        if self._data.augment is None:
+            return features
+        rng = random.Random(f"{self._data.seed} {step} {place}")
+        return self._data.augment(features, self._data.fill, rng)
 
 
 def only_item(items: list[Any]) -> Any:
     """Return the single item of a data loader's batch: an item is a whole step already."""
     assert len(items) == 1
     return items[0]
+
+
+def _to_window(features: Float[Tensor, "frames mels"], window_s: float | None) -> Float[Tensor, "window_frames mels"]:
+    """The features of the same audio followed by zeros up to the window's end."""
+    if window_s is None:
+        return features
+    num_frames = num_feature_frames(round(window_s * SAMPLE_RATE))
+    return torch.nn.functional.pad(
+        features[:num_frames], (0, 0, 0, max(0, num_frames - len(features))), value=math.log(FLOOR)
+    )
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> Int[Tensor, "rows length"]:

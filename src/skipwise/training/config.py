@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from skipwise.errors import SkipwiseError
-from skipwise.gating.context import CONTEXT_PARTS, ContextPart
+from skipwise.gating.context import HIDEABLE_PARTS, ContextPart
 from skipwise.gating.penalty import PenaltyForm
 from skipwise.gating.sites import Scope
 
@@ -28,10 +28,29 @@ class DataSection(_Section):
     """Source languages, ISO 639."""
     tasks: tuple[str, ...] = ("asr", "st_eng")
     """Tasks: every utterance serves all of them."""
-    max_utterance_s: float = Field(default=15.0, gt=0)
-    """Longer utterances are left out."""
+    max_window_s: float = Field(default=30.0, gt=0)
+    """Longest window; longer sentences are left out."""
+    many_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of windows of several sentences, as many as fit into a length drawn up to `max_window_s`."""
+    timestamps: float = Field(default=0.5, ge=0, le=1)
+    """How often the text has timestamps."""
+    previous_text: float = Field(default=0.5, ge=0, le=1)
+    """How often the text before a window is told, where there is some."""
     jobs: int = Field(default=1, ge=1)
     """Processes that compute features."""
+
+
+class AugmentSection(_Section):
+    """SpecAugment."""
+
+    num_bands: int = Field(default=2, ge=0)
+    """Bands of mel bins that are hidden."""
+    widest_band: float = Field(default=0.3375, ge=0, le=1)
+    """The widest band, as a share of the bins."""
+    num_stretches: int = Field(default=10, ge=0)
+    """Stretches of frames that are hidden."""
+    longest_stretch: float = Field(default=0.05, ge=0, le=1)
+    """The longest stretch, as a share of the frames."""
 
 
 class ModelSection(_Section):
@@ -42,7 +61,7 @@ class ModelSection(_Section):
     vocabulary_size: int = Field(default=1000, ge=20)
     """SentencePiece pieces to learn; from scratch only."""
     architecture: dict[str, Any] = Field(default_factory=dict)
-    """Fields of `OwsmArchitecture`; from scratch only."""
+    """Fields of `OwsmArchitecture`; for a trained base only those that change no weight."""
 
 
 class GatesSection(_Section):
@@ -51,8 +70,10 @@ class GatesSection(_Section):
     scope: Scope = "decoder"
     """Stacks to gate."""
     sparsity: float = Field(default=0.5, ge=0, lt=1)
-    """Target share of skipped sites in each of these stacks."""
-    context: tuple[ContextPart, ...] = CONTEXT_PARTS
+    """Target share of skipped sites in each of these stacks; with `sparsity_range` what is followed by default."""
+    sparsity_range: tuple[float, float] | None = None
+    """Draw each row's target between these instead, for gates that follow any budget; needs `budget` in `context`."""
+    context: tuple[ContextPart, ...] = HIDEABLE_PARTS
     """What the predictor may know."""
     context_dropout: float = Field(default=0.15, ge=0, lt=1)
     """How often each part of the context is hidden in training."""
@@ -72,8 +93,21 @@ class GatesSection(_Section):
     """alpha of the penalty."""
     multiplier_lr: float = Field(default=0.1, ge=0)
     """Dual step of the `lagrangian` form."""
+    per_row: bool = False
+    """Pull each row to its target instead of the mean over the rows; a `sparsity_range` does so always."""
     dense_share: float = Field(default=0.5, ge=0, lt=1)
     """Weight of the dense pass beside the pruned one, so that one set of weights serves both; 0 leaves it out."""
+
+    @model_validator(mode="after")
+    def _budgets_are_known(self) -> GatesSection:
+        if self.sparsity_range is None:
+            return self
+        low, high = self.sparsity_range
+        if not 0 <= low <= high < 1:
+            raise ValueError(f"sparsity_range must be [low, high] with 0 <= low <= high < 1, got {[low, high]}")
+        if "budget" not in self.context:
+            raise ValueError("sparsity_range needs budget in context, or the gates could not know what to follow")
+        return self
 
 
 class OptimisationSection(_Section):
@@ -122,6 +156,7 @@ class TrainConfig(_Section):
     """Seed of initialisation, data order and gates."""
     data: DataSection
     model: ModelSection = ModelSection()
+    augment: AugmentSection | None = None
     gates: GatesSection | None = None
     optimisation: OptimisationSection
 
@@ -181,6 +216,7 @@ def _allowed(location: tuple[int | str, ...]) -> list[str]:
         "data": DataSection,
         "model": ModelSection,
         "gates": GatesSection,
+        "augment": AugmentSection,
         "optimisation": OptimisationSection,
     }
     for part in location[:-1]:

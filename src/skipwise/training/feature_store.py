@@ -1,4 +1,7 @@
-"""Log-mel features on disk, computed once: training reads them by memory map, epoch after epoch.
+"""Log-mel features of whole recordings on disk, computed once: training cuts its windows out of them by memory map.
+
+A window cut out of its recording's features differs from the window's own in the two frames at either end, where the
+spectrum of the one sees the audio beyond and that of the other its mirror image.
 
 Shapes: F feature frames, M mel bins.
 """
@@ -21,27 +24,35 @@ from tqdm import tqdm
 
 from skipwise.atomic import atomic_write
 from skipwise.audio import load_audio
-from skipwise.data.manifest import Utterance
+from skipwise.errors import SkipwiseError
 from skipwise.features import extract_features
+from skipwise.features.log_mel import HOP_LENGTH, SAMPLE_RATE, num_feature_frames
+from skipwise.training.windows import Recording, Window
 
-SHARD_UTTERANCES = 256
+SHARD_RECORDINGS = 32
 
 
 @final
 class FeatureStore:
-    """Features of a list of utterances, by their position in it, as fp16 on disk and fp32 when read."""
+    """Features of a list of recordings, as fp16 on disk and fp32 when read."""
 
-    def __init__(self, shards: Sequence[Path], num_frames: Sequence[int]) -> None:
-        self._shards = [np.load(path, mmap_mode="r") for path in shards]
+    def __init__(self, recordings: Sequence[Recording], shards: Sequence[Path], num_frames: Sequence[int]) -> None:
+        self._recordings = recordings
+        self._shards = [_opened(path) for path in shards]
         self.num_frames = tuple(num_frames)
         starts = [0]
         for index, frames in enumerate(num_frames, start=1):
-            starts.append(0 if index % SHARD_UTTERANCES == 0 else starts[-1] + frames)
+            starts.append(0 if index % SHARD_RECORDINGS == 0 else starts[-1] + frames)
         self._starts = starts
 
-    def __getitem__(self, index: int) -> Float[Tensor, "frames mels"]:
+    def window(self, window: Window) -> Float[Tensor, "frames mels"]:
+        """Return the features of a window; a recording that ends within it ends it."""
+        index, recording = window.recording, self._recordings[window.recording]
+        first = round((window.start_s - recording.start_s) * SAMPLE_RATE / HOP_LENGTH)
+        wanted = num_feature_frames(round(window.duration_s * SAMPLE_RATE))
+        end = min(first + wanted, self.num_frames[index])
         start = self._starts[index]
-        rows = self._shards[index // SHARD_UTTERANCES][start : start + self.num_frames[index]]
+        rows = self._shards[index // SHARD_RECORDINGS][start + first : start + end]
         return torch.from_numpy(rows.astype(np.float32))
 
     def statistics(self) -> tuple[Float[Tensor, " mels"], Float[Tensor, " mels"]]:
@@ -55,12 +66,16 @@ class FeatureStore:
 
 
 def build_feature_store(
-    utterances: Sequence[Utterance], folder: Path, *, num_mel_bins: int, min_frames: int, jobs: int = 1
+    recordings: Sequence[Recording], folder: Path, *, num_mel_bins: int, min_frames: int, jobs: int = 1
 ) -> FeatureStore:
-    """Return the store of `utterances` under `folder`, computing what is missing: interrupted, it goes on later."""
-    store = folder / _key(utterances, num_mel_bins, min_frames)
+    """Return the store of `recordings` under `folder`, computing what is missing: interrupted, it goes on later.
+
+    Raises:
+        SkipwiseError: if a file of the store is damaged.
+    """
+    store = folder / _key(recordings, num_mel_bins, min_frames)
     store.mkdir(parents=True, exist_ok=True)
-    parts = [utterances[i : i + SHARD_UTTERANCES] for i in range(0, len(utterances), SHARD_UTTERANCES)]
+    parts = [recordings[i : i + SHARD_RECORDINGS] for i in range(0, len(recordings), SHARD_RECORDINGS)]
     shards = [store / f"{index:05d}.npy" for index in range(len(parts))]
     todo = [
         (part, path, num_mel_bins, min_frames) for part, path in zip(parts, shards, strict=True) if not path.exists()
@@ -72,26 +87,45 @@ def build_feature_store(
         ):
             for _ in pool.map(_write_shard, todo):
                 bar.update()
-    lengths = [json.loads(path.with_suffix(".json").read_text()) for path in shards]
-    return FeatureStore(shards, [frames for part in lengths for frames in part])
+    return FeatureStore(recordings, shards, [frames for path in shards for frames in _lengths(path)])
 
 
-def _key(utterances: Sequence[Utterance], num_mel_bins: int, min_frames: int) -> str:
+def _key(recordings: Sequence[Recording], num_mel_bins: int, min_frames: int) -> str:
     digest = hashlib.sha256(f"{num_mel_bins} {min_frames}".encode())
-    for utterance in utterances:
-        digest.update(f"{utterance.id} {utterance.audio} {utterance.start_s} {utterance.end_s}\n".encode())
+    for recording in recordings:
+        digest.update(f"{recording.audio} {recording.start_s} {recording.end_s}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _write_shard(job: tuple[Sequence[Utterance], Path, int, int]) -> None:
-    utterances, path, num_mel_bins, min_frames = job
+def _write_shard(job: tuple[Sequence[Recording], Path, int, int]) -> None:
+    recordings, path, num_mel_bins, min_frames = job
     torch.set_num_threads(1)
     rows = []
-    for utterance in utterances:
-        samples = torch.from_numpy(load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s))
+    for recording in recordings:
+        samples = torch.from_numpy(load_audio(recording.audio, start_s=recording.start_s, end_s=recording.end_s))
         features = extract_features([samples], num_mel_bins=num_mel_bins, window_s=None, min_frames=min_frames)
         rows.append(features.states[0].numpy().astype(np.float16))
     with atomic_write(path.with_suffix(".json")) as file:
         json.dump([len(row) for row in rows], file)
     with atomic_write(path, "wb") as file:
         np.save(file, np.concatenate(rows))
+
+
+def _opened(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(path, error) from error
+
+
+def _lengths(path: Path) -> list[int]:
+    try:
+        return list(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(path.with_suffix(".json"), error) from error
+
+
+def _damaged(path: Path, error: Exception) -> SkipwiseError:
+    return SkipwiseError(
+        f"{path} is damaged: {error}. Remove {path.parent}; the features are computed again when training goes on."
+    )

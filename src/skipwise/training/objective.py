@@ -1,12 +1,12 @@
 """The training objective: task loss of a dense and a pruned pass, plus the sparsity penalty.
 
-Shapes: U utterances, B rows (every utterance once a task), T frames, L positions.
+Shapes: W windows, B rows (every window once a task), T frames, L positions.
 Source: section 3 of the method, Someki et al. 2025; the dense pass beside the pruned one is ours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from skipwise.features import SpeechStates
 from skipwise.gating import GateAdapter, GateSample, PenaltyConfig, SparsityPenalty, TemperatureSchedule
+from skipwise.gating.draws import RowDraws
 from skipwise.models.owsm.loss import attention_loss, ctc_loss
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.training.batches import TrainBatch
@@ -37,6 +38,8 @@ class ObjectiveConfig:
     """Weight of the dense pass; the rest is the pruned one's. Without gates everything is dense."""
     target_sparsity: float = 0.0
     """Share of sites to skip in each gated stack."""
+    sparsity_range: tuple[float, float] | None = None
+    """Instead: each row's share is drawn between these."""
     context_dropout: float = 0.0
     """How often each part of the context is hidden."""
     temperature: TemperatureSchedule = field(default_factory=TemperatureSchedule)
@@ -53,8 +56,10 @@ class Pass:
     encoded: SpeechStates
     ctc: Float[Tensor, ""]
     attention: Float[Tensor, ""]
-    samples: tuple[GateSample, ...]
+    samples: tuple[GateSample, ...] = ()
     """The gates it drew, one sample a gated stack."""
+    targets: Float[Tensor, " rows"] | None = None
+    """The sparsity that each row was to have."""
 
     def parts(self, prefix: str) -> dict[str, Float[Tensor, ""]]:
         """Return the task losses by name."""
@@ -63,7 +68,11 @@ class Pass:
 
 @final
 class GatedObjective(nn.Module):
-    """A network with what is added to it for training only; what Trainer trains and checkpoints."""
+    """A network with what is added to it for training only; what Trainer trains and checkpoints.
+
+    Every loss of a part of a step is divided by what the whole step holds, so that the losses of its parts, over pieces
+    and over processes, sum up to the loss of the step.
+    """
 
     def __init__(self, network: OwsmNetwork, settings: ObjectiveConfig) -> None:
         super().__init__()
@@ -76,36 +85,42 @@ class GatedObjective(nn.Module):
         return self.losses(TrainBatch(**batch))  # type: ignore[typeddict-item]
 
     def losses(self, batch: TrainBatch) -> dict[str, Float[Tensor, ""]]:
-        """Return `loss` and its parts by name."""
-        embedded = self.network.embed(SpeechStates(batch["features"], batch["num_frames"], batch["num_frames"]))
+        """Return `loss` and its parts by name: the batch's shares of those of its step."""
+        embedded = self.network.embed(SpeechStates(batch["features"], batch["num_frames"], batch["num_real_frames"]))
         adapter = self.network.gate_adapter
         if adapter is None:
             dense = self._dense_pass(batch, embedded)
-            return {"loss": self._task_loss(dense, batch["step"]), **_detached(dense.parts(""))}
+            return _weighted({"loss": self._task_loss(dense, batch["step"]), **dense.parts("")}, batch["weight"])
         share = self.settings.dense_share
         encoder_is_gated = "encoder" in adapter.predictors
         dense = self._dense_pass(batch, embedded) if share > 0 or not encoder_is_gated else None
         pruned = self._pruned_pass(batch, embedded, None if encoder_is_gated else dense, adapter)
-        penalties = self._penalties(pruned.samples)
-        loss = (1 - share) * self._task_loss(pruned, batch["step"]) + sum(penalties.values())
-        parts = pruned.parts("pruned_") | penalties | _sparsities(pruned.samples)
+        penalty, penalties = self._penalties(batch, pruned)
+        loss = (1 - share) * self._task_loss(pruned, batch["step"]) + penalty
+        parts = pruned.parts("pruned_") | penalties | _sparsities(batch, pruned.samples)
         if dense is not None and share > 0:
             loss = loss + share * self._task_loss(dense, batch["step"])
             parts |= dense.parts("")
-        return {"loss": loss, **_detached(parts)}
+        return _weighted({"loss": loss, **parts}, batch["weight"])
 
     def _dense_pass(self, batch: TrainBatch, embedded: SpeechStates) -> Pass:
         encoded = self.network.encode(embedded)
-        logits = self.network.decode(batch["tokens"], encoded.select(batch["row_utterance"]))
-        return Pass(encoded, self._ctc(batch, encoded), self._attention(batch, logits), ())
+        logits = self.network.decode(batch["tokens"], encoded.select(batch["row_window"]))
+        return Pass(encoded, self._ctc(batch, encoded), self._attention(batch, logits))
 
     def _pruned_pass(self, batch: TrainBatch, embedded: SpeechStates, dense: Pass | None, adapter: GateAdapter) -> Pass:
         """One pass under drawn gates; an encoder without gates is not run again: the dense pass has its states."""
-        rows, contexts = batch["row_utterance"], batch["contexts"]
+        rows = batch["row_window"]
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + batch["step"])
+        draws = RowDraws(generator, batch["num_step_rows"], batch["step_rows"])
+        targets = self._targets(draws, rows.device)
+        contexts = batch["contexts"]
+        if adapter.is_elastic:
+            contexts = [replace(c, budget=t) for c, t in zip(contexts, targets.tolist(), strict=True)]
         draw = {
             "temperature": self.settings.temperature.at(batch["step"] / self.settings.max_steps),
             "dropout": self.settings.context_dropout,
-            "generator": torch.Generator().manual_seed(self.settings.seed * 1_000_003 + batch["step"]),
+            "draws": draws,
         }
         if dense is not None:
             encoder_sample, encoded, ctc = None, dense.encoded.select(rows), dense.ctc
@@ -117,49 +132,88 @@ class GatedObjective(nn.Module):
         decoder_sample = adapter.sample("decoder", contexts, encoded.pooled(), **draw)
         logits = self.network.decode(batch["tokens"], encoded, decoder_sample)
         samples = tuple(sample for sample in (encoder_sample, decoder_sample) if sample is not None)
-        return Pass(encoded, ctc, self._attention(batch, logits), samples)
+        return Pass(encoded, ctc, self._attention(batch, logits), samples, targets)
+
+    def _targets(self, draws: RowDraws, device: torch.device) -> Float[Tensor, " rows"]:
+        """The sparsity that each row is to have: one for all, or drawn."""
+        low, high = self.settings.sparsity_range or (self.settings.target_sparsity,) * 2
+        return low + (high - low) * draws.uniform(device=device)
 
     def _task_loss(self, done: Pass, step: int) -> Float[Tensor, ""]:
         warming_up = step < self.settings.ctc_warmup_steps
         ctc_weight = self.settings.ctc_weight_start if warming_up else self.network.config.ctc_loss_weight
         return ctc_weight * done.ctc + (1 - ctc_weight) * done.attention
 
-    def _penalties(self, samples: tuple[GateSample, ...]) -> dict[str, Float[Tensor, ""]]:
-        penalties = {}
-        for sample in samples:
-            stack, sampled = sample.sites[0].stack, sample.sparsity()
-            penalties[f"penalty_{stack}"] = self.penalty(sampled, target=self.settings.target_sparsity, stack=stack)
+    def _penalties(self, batch: TrainBatch, done: Pass) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """The penalty whose gradient is this part's share, and this part's share of each stack's value."""
+        assert done.targets is not None
+        num_rows = batch["num_step_rows"]
+        total, shares = done.targets.new_zeros(()), {}
+        for sample in done.samples:
+            stack, sampled = sample.sites[0].stack, sample.row_sparsity()
+            # the rows of other processes are known; those of other pieces, if the step is cut into some, are not
+            mean, target, num_known = _mean_over_processes(sampled, done.targets, batch["weight"])
+            if self.settings.penalty.per_row:
+                penalty = self.penalty(sampled, target=done.targets, stack=stack).sum() / num_rows
+                shares[f"penalty_{stack}"] = penalty
+            else:
+                full = self.penalty(mean, target=target, stack=stack) * (num_known / num_rows)
+                # every process has the whole value, and the gradient of its own rows alone: the value is shared out
+                penalty = full - full.detach() * (1 - len(sampled) / num_known)
+                shares[f"penalty_{stack}"] = penalty
+            total = total + penalty
             if self.training:
-                self.penalty.ascend(sampled, target=self.settings.target_sparsity, stack=stack)
-        return penalties
+                self.penalty.ascend(mean, target=target, stack=stack)
+        return total, shares
 
     def _ctc(self, batch: TrainBatch, encoded: SpeechStates, rows: Tensor | None = None) -> Float[Tensor, ""]:
         targets, lengths = batch["ctc_targets"], batch["num_ctc_targets"]
+        copies = 1
         if rows is not None:
             targets, lengths = targets[rows], lengths[rows]
-        logits = self.network.ctc_logits(encoded)
+            copies = batch["num_step_rows"] // batch["num_step_windows"]
         normalized = self.network.config.length_normalized_loss
-        return ctc_loss(logits, encoded.num_frames, targets, lengths, length_normalized=normalized)
+        count = batch["num_step_ctc_targets"] if normalized else batch["num_step_windows"]
+        logits = self.network.ctc_logits(encoded)
+        return ctc_loss(
+            logits, encoded.num_frames, targets, lengths, length_normalized=normalized, count=copies * count
+        )
 
     def _attention(self, batch: TrainBatch, logits: Tensor) -> Float[Tensor, ""]:
         config = self.network.config
+        normalized = config.length_normalized_loss
         return attention_loss(
             logits,
             batch["labels"],
             label_smoothing=config.label_smoothing,
-            length_normalized=config.length_normalized_loss,
+            length_normalized=normalized,
+            count=batch["num_step_labels"] if normalized else batch["num_step_rows"],
         )
 
 
-def _sparsities(samples: tuple[GateSample, ...]) -> dict[str, Float[Tensor, ""]]:
+def _mean_over_processes(
+    sparsity: Float[Tensor, " rows"], targets: Float[Tensor, " rows"], weight: float
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""], int]:
+    """The means over the rows of all processes, and how many these are; only one's own rows carry a gradient."""
+    sums = weight * torch.stack([sparsity.sum(), targets.sum(), sparsity.new_tensor(float(len(sparsity)))])
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        of_all = sums.detach().clone()
+        torch.distributed.all_reduce(of_all)
+        sums = sums + (of_all - sums.detach())
+    num_known = max(1, round(float(sums[2].detach())))
+    return sums[0] / num_known, (sums[1] / num_known).detach(), num_known
+
+
+def _sparsities(batch: TrainBatch, samples: tuple[GateSample, ...]) -> dict[str, Float[Tensor, ""]]:
     """Both kinds of each stack: what the noisy sample skipped, and what inference would skip."""
     parts = {}
     for sample in samples:
-        stack = sample.sites[0].stack
-        parts[f"sparsity_sampled_{stack}"] = sample.sparsity()
-        parts[f"sparsity_argmax_{stack}"] = torch.tensor(sample.arg_max().sparsity())
+        stack, share = sample.sites[0].stack, len(sample.gates) / batch["num_step_rows"]
+        parts[f"sparsity_sampled_{stack}"] = sample.sparsity() * share
+        parts[f"sparsity_argmax_{stack}"] = torch.tensor(sample.arg_max().sparsity() * share)
     return parts
 
 
-def _detached(parts: dict[str, Tensor]) -> dict[str, Float[Tensor, ""]]:
-    return {name: value.detach() for name, value in parts.items()}
+def _weighted(parts: dict[str, Tensor], weight: float) -> dict[str, Float[Tensor, ""]]:
+    """The loss, and its parts for the log."""
+    return {name: weight * (value if name == "loss" else value.detach()) for name, value in parts.items()}

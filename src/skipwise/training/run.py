@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from skipwise.atomic import atomic_write
 from skipwise.data.languages import to_iso639_3
 from skipwise.data.manifest import Utterance, read_data
+from skipwise.data.sidecar import by_sentence
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.run import evaluate
 from skipwise.gating import GateConfig, MlpPredictorConfig, PenaltyConfig, TemperatureSchedule
@@ -23,16 +29,23 @@ from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel, load_owsm, sav
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.vocabulary import OwsmVocabulary
 from skipwise.pipeline import Transcriber
-from skipwise.training.batches import StepDataset, plan_steps
+from skipwise.training.augment import SpecAugment
+from skipwise.training.batches import StepDataset, StepPlan, TrainData, plan_steps
 from skipwise.training.config import DataSection, TrainConfig
 from skipwise.training.feature_store import FeatureStore, build_feature_store
 from skipwise.training.objective import GatedObjective, ObjectiveConfig
+from skipwise.training.targets import TargetMaker, TargetShares
 from skipwise.training.trainer import SkipwiseTrainer, newest_checkpoint
+from skipwise.training.windows import Recording, recordings_of
 
 logger = logging.getLogger(__name__)
 
 MODEL_FOLDER = "model"
 SUMMARY_FILE = "summary.json"
+
+_FREE_FIELDS = ("window_s", "max_window_s", "ctc_loss_weight", "label_smoothing", "length_normalized_loss")
+_NEARLY_FULL_BYTES = 1 << 20
+_DEV_BUDGETS = (0.3, 0.5, 0.7)
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
@@ -54,46 +67,95 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if config.optimisation.threads is not None:
         torch.set_num_threads(config.optimisation.threads)
     torch.manual_seed(config.seed)
-    utterances = _utterances(config.data, "train")
-    model, store = _starting_point(config, utterances)
+    recordings = recordings_of(_utterances(config.data, "train"))
+    model, store = _starting_point(config, recordings)
     objective = GatedObjective(model.network, _objective_config(config))
     if config.gates is not None:
         attach(model.network, _gate_config(config))
-    steps = plan_steps(
-        [utterance.duration_s for utterance in utterances],
-        batch_s=config.optimisation.batch_s,
-        max_steps=config.optimisation.max_steps,
-        sorted_epochs=config.optimisation.sorted_epochs,
-        seed=config.seed,
-    )
-    dataset = StepDataset(
-        utterances, store, steps, tasks=config.data.tasks, config=model.network.config, vocabulary=model.vocabulary
-    )
+    dataset = _steps(config, model, recordings, store)
     dev = _dev_utterances(config)
     trainer = SkipwiseTrainer(objective, dataset, config, dev=dev, evaluate_dev=_dev_evaluation(config, model))
     started = time.perf_counter()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    folder = _save(config, model)
-    _write_summary(config, trainer, num_utterances=len(utterances), seconds=time.perf_counter() - started)
-    return folder
+    with _disk_errors_told(config.output):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if trainer.is_world_process_zero():
+            _save(config, model)
+            num_sentences = sum(len(recording.utterances) for recording in recordings)
+            _write_summary(config, trainer, num_utterances=num_sentences, seconds=time.perf_counter() - started)
+    return config.output / MODEL_FOLDER
+
+
+@contextmanager
+def _disk_errors_told(output: Path) -> Iterator[None]:
+    """A full disk, which torch and safetensors report in ways of their own, as the error that it is."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and "No space left" not in str(error) and shutil.disk_usage(output).free > _NEARLY_FULL_BYTES:
+            raise
+        raise SkipwiseError(
+            f"no space left on the disk of {output}. Free some space and go on with --resume: the last whole "
+            "checkpoint is kept."
+        ) from error
+
+
+def _steps(config: TrainConfig, model: OwsmModel, recordings: Sequence[Recording], store: FeatureStore) -> StepDataset:
+    data, chosen = config.data, config.optimisation
+    plan = StepPlan(
+        batch_s=chosen.batch_s,
+        window_s=model.network.config.window_s,
+        max_window_s=min(data.max_window_s, model.network.config.window_s or data.max_window_s),
+        many_share=data.many_share,
+        max_steps=chosen.max_steps,
+        sorted_epochs=chosen.sorted_epochs,
+        seed=config.seed,
+    )
+    shares = TargetShares(timestamps=data.timestamps, previous_text=data.previous_text)
+    train_data = TrainData(
+        recordings=recordings,
+        store=store,
+        targets=TargetMaker(model.network.config, model.vocabulary, shares),
+        tasks=data.tasks,
+        augment=SpecAugment(**config.augment.model_dump()) if config.augment else None,
+        fill=model.network.feature_mean.clone(),
+        window_s=model.network.config.window_s,
+        seed=config.seed,
+    )
+    process, num_processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    return StepDataset(train_data, plan_steps(recordings, plan), process=process, num_processes=num_processes)
 
 
 def _utterances(data: DataSection, split: str) -> list[Utterance]:
+    """What there is of a split; sentence by sentence to train on, where the data tells them apart."""
     languages = [to_iso639_3(language) for language in data.languages]
-    found = [u for u in read_data(data.root, split, languages=languages) if u.duration_s <= data.max_utterance_s]
+    found = read_data(data.root, split, languages=languages)
+    if split == "train":
+        found = by_sentence(data.root, found)
+    found = [utterance for utterance in found if utterance.duration_s <= data.max_window_s]
     if not found:
         raise SkipwiseError(
-            f"{data.root} has no {split} utterances of at most {data.max_utterance_s} s in {', '.join(languages)}."
+            f"{data.root} has no {split} utterances of at most {data.max_window_s} s in {', '.join(languages)}."
         )
     return found
 
 
-def _starting_point(config: TrainConfig, utterances: Sequence[Utterance]) -> tuple[OwsmModel, FeatureStore]:
+def _starting_point(config: TrainConfig, recordings: Sequence[Recording]) -> tuple[OwsmModel, FeatureStore]:
     """The model to start from and the features for it; from scratch, statistics and tokens come from train only."""
+    changes = config.model.architecture
     if config.model.init != "scratch":
         model = load_owsm(config.model.init)
+        fixed = changes.keys() - set(_FREE_FIELDS)
+        if fixed:
+            raise SkipwiseError(
+                f"model.architecture.{min(fixed)} cannot change in a trained base; allowed there: "
+                f"{', '.join(_FREE_FIELDS)}."
+            )
+        for name, value in (changes | _learned(config)).items():
+            setattr(model.network.config, name, value)
         model.network.train()
-        return model, _features(config, model.network.config, utterances)
+        return model, _features(config, model.network.config, recordings)
+    utterances = [utterance for recording in recordings for utterance in recording.utterances]
     texts = [utterance.reference(task) for utterance in utterances for task in config.data.tasks]
     languages = sorted({to_iso639_3(language) for language in config.data.languages} | {"eng"})
     vocabulary = OwsmVocabulary.train(
@@ -105,18 +167,23 @@ def _starting_point(config: TrainConfig, utterances: Sequence[Utterance]) -> tup
             f"unknown key model.architecture.{min(unknown)}; allowed there: "
             f"{', '.join(sorted(OwsmArchitecture.__dataclass_fields__))}."
         )
-    architecture = OwsmArchitecture(**vocabulary.token_ids() | config.model.architecture)
+    architecture = OwsmArchitecture(**vocabulary.token_ids() | _learned(config) | config.model.architecture)
     network = OwsmNetwork(architecture)
-    store = _features(config, architecture, utterances)
+    store = _features(config, architecture, recordings)
     mean, std = store.statistics()
     network.feature_mean.copy_(mean)
     network.feature_std.copy_(std)
     return OwsmModel(network, vocabulary, str(config.output), config.output), store
 
 
-def _features(config: TrainConfig, architecture: OwsmArchitecture, utterances: Sequence[Utterance]) -> FeatureStore:
+def _learned(config: TrainConfig) -> dict[str, Any]:
+    """What the model's config says of what it was trained to say."""
+    return {"timestamps_share": config.data.timestamps, "previous_text_share": config.data.previous_text}
+
+
+def _features(config: TrainConfig, architecture: OwsmArchitecture, recordings: Sequence[Recording]) -> FeatureStore:
     return build_feature_store(
-        utterances,
+        recordings,
         config.output.parent / "features",
         num_mel_bins=architecture.num_mel_bins,
         min_frames=2 * architecture.subsampling_factor,
@@ -149,6 +216,7 @@ def _objective_config(config: TrainConfig) -> ObjectiveConfig:
         **schedule,
         dense_share=gates.dense_share,
         target_sparsity=gates.sparsity,
+        sparsity_range=gates.sparsity_range,
         context_dropout=gates.context_dropout,
         temperature=TemperatureSchedule(start=gates.temperature_start, end=gates.temperature_end),
         penalty=PenaltyConfig(
@@ -156,20 +224,28 @@ def _objective_config(config: TrainConfig) -> ObjectiveConfig:
             absolute_weight=gates.absolute_weight,
             squared_weight=gates.squared_weight,
             multiplier_lr=gates.multiplier_lr,
+            per_row=gates.per_row or gates.sparsity_range is not None,
         ),
     )
 
 
 def _dev_evaluation(config: TrainConfig, model: OwsmModel) -> Callable[[Sequence[Utterance]], dict[str, float]]:
-    """What to measure on the dev set: WER and BLEU dense and, with gates, pruned; and the achieved sparsity."""
+    """What to measure on the dev set: WER, BLEU and the achieved sparsity, dense and, with gates, pruned.
+
+    Gates that follow budgets are asked for several.
+    """
 
     def measure(dev: Sequence[Utterance]) -> dict[str, float]:
         adapter = model.network.gate_adapter
         metrics = _metrics(Transcriber(model, gates=None), dev, config.data.tasks)
         if adapter is None:
             return metrics
-        pruned = _metrics(Transcriber(model, gates=adapter), dev, config.data.tasks)
-        return metrics | {f"pruned_{name}": value for name, value in pruned.items()}
+        for budget in _DEV_BUDGETS if adapter.is_elastic else (None,):
+            transcriber = Transcriber(model, gates=adapter, sparsity=budget)
+            prefix = "pruned_" if budget is None else f"pruned_{round(100 * budget)}_"
+            pruned = _metrics(transcriber, dev, config.data.tasks)
+            metrics |= {f"{prefix}{name}": value for name, value in pruned.items()}
+        return metrics
 
     return measure
 

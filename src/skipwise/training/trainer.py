@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +18,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from skipwise.data.manifest import Utterance
+from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.training.batches import StepDataset, only_item
 from skipwise.training.config import OptimisationSection, TrainConfig
 from skipwise.training.objective import GatedObjective
@@ -40,7 +44,8 @@ class SkipwiseTrainer(Trainer):
         self._dev = dev
         self._evaluate_dev = evaluate_dev
         self._sums: defaultdict[str, float] = defaultdict(float)
-        self._count = 0
+        self._steps_seen: set[int] = set()
+        self._num_pieces = 1
         super().__init__(
             model=objective,
             args=_arguments(config, has_dev=bool(dev)),
@@ -52,14 +57,47 @@ class SkipwiseTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
 
     def get_train_dataloader(self) -> DataLoader:
-        """Return the planned steps in their order; they are shuffled already."""
-        loader = DataLoader(
-            self._steps,
-            batch_size=1,
-            sampler=SequentialSampler(self._steps),
-            collate_fn=only_item,
-        )
-        return self.accelerator.prepare(loader)
+        """Return the planned steps in their order; they are shuffled, and shared out over processes, already."""
+        return DataLoader(self._steps, batch_size=1, sampler=SequentialSampler(self._steps), collate_fn=only_item)
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Return a step's loss, its gradients computed; what does not fit into memory is halved and accumulated."""
+        step = int(inputs["step"])
+        places = self._steps.places(step)
+        multipliers = self._objective.penalty.multipliers.clone()
+        while True:
+            pieces = [places[i :: self._num_pieces] for i in range(min(self._num_pieces, len(places)))]
+            try:
+                return self._in_pieces(model, inputs, step, pieces)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if len(pieces) >= len(places) or self.args.world_size > 1:
+                    raise SkipwiseError(
+                        f"out of memory in step {step} with {len(pieces[0])} windows at once. Lower "
+                        "optimisation.batch_s or data.max_window_s and go on with --resume."
+                    ) from error
+            model.zero_grad(set_to_none=True)
+            self._objective.penalty.multipliers.copy_(multipliers)
+            self._num_pieces *= 2
+            warnings.warn(
+                f"out of memory in step {step}: from here on steps are computed in {self._num_pieces} pieces.",
+                SkipwiseWarning,
+                stacklevel=2,
+            )
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _in_pieces(
+        self, model: nn.Module, inputs: dict[str, Any], step: int, pieces: Sequence[Sequence[int]]
+    ) -> Tensor:
+        if len(pieces) <= 1:
+            return super().training_step(model, inputs)
+        parts: list[dict[str, Any]] = [dict(self._steps.part(step, piece)) for piece in pieces]
+        losses = [super(SkipwiseTrainer, self).training_step(model, part) for part in parts]
+        return torch.stack(losses).sum()
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Return AdamW with one learning rate for the base and one for the gates."""
@@ -80,18 +118,25 @@ class SkipwiseTrainer(Trainer):
         # on a CPU the fused attention kernel is slower than the plain one, backward in bfloat16 above all
         with sdpa_kernel([SDPBackend.MATH] if self.args.device.type == "cpu" else list(_GPU_BACKENDS)):
             parts = model(**inputs)
-        self._count += 1
         for name, value in parts.items():
             if name != "loss":
                 self._sums[name] += float(value)
-        return parts["loss"]
+        self._steps_seen.add(int(inputs["step"]))
+        # gradients are averaged over processes, and each has its share of the loss
+        return parts["loss"] * self.args.world_size
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the mean of each part of the loss since the last line."""
-        if "loss" in logs and self._count:
-            logs |= {name: round(total / self._count, 4) for name, total in sorted(self._sums.items())}
+        if "loss" in logs and self._steps_seen:
+            names = sorted(self._sums)
+            sums = torch.tensor([self._sums[name] for name in names], dtype=torch.float64)
+            if self.args.world_size > 1:
+                sums = sums.to(self.args.device)
+                torch.distributed.all_reduce(sums)
+            means = (sums / len(self._steps_seen)).tolist()
+            logs |= {name: round(mean, 4) for name, mean in zip(names, means, strict=True)}
             self._sums.clear()
-            self._count = 0
+            self._steps_seen.clear()
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -134,7 +179,18 @@ def _arguments(config: TrainConfig, *, has_dev: bool) -> TrainingArguments:
         label_names=["labels"],
         report_to="none",
         dataloader_pin_memory=False,
+        ddp_backend="gloo" if _num_processes() > 1 and not torch.cuda.is_available() else None,
+        ddp_find_unused_parameters=False if _num_processes() > 1 else None,
     )
+
+
+def _num_processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has a type for GPUs alone; its CPU allocator raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _parameter_groups(model: nn.Module, chosen: OptimisationSection, gate_rate: float) -> list[dict[str, Any]]:
@@ -155,7 +211,15 @@ def _parameter_groups(model: nn.Module, chosen: OptimisationSection, gate_rate: 
 def newest_checkpoint(output: Path) -> Path | None:
     """Return the latest checkpoint of a run that Trainer finished writing, or None."""
     checkpoints = sorted(
-        (path for path in (output / "checkpoints").glob("checkpoint-*") if (path / "trainer_state.json").exists()),
+        (path for path in (output / "checkpoints").glob("checkpoint-*") if _is_whole(path)),
         key=lambda path: int(path.name.rpartition("-")[2]),
     )
     return checkpoints[-1] if checkpoints else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether its last file is there and whole: a killed run may leave half a checkpoint."""
+    try:
+        return "global_step" in json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False

@@ -31,6 +31,8 @@ class PredictorShape:
     """Known tasks, the unknown one not counted."""
     num_sites: int
     """Sites to decide."""
+    with_budget: bool = False
+    """Whether the budget is part of the context."""
 
 
 class GatePredictor(nn.Module, ABC):

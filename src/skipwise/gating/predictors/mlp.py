@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from skipwise.gating.context import ContextIds
 from skipwise.gating.predictors.base import GatePredictor, PredictorConfig, PredictorShape, register_predictor
 
+_BUDGET_STEPS = 10
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,7 @@ class MlpPredictorConfig(PredictorConfig):
     hidden_size: int = 64
     """Width of the hidden layer."""
     embedding_size: int = 32
-    """Width of the language and of the task embedding."""
+    """Width of the language, of the task and of the budget embedding."""
     open_bias: float = 2.0
     """Initial logit of `open`: training starts from a nearly dense model."""
     output_std: float = 0.02
@@ -31,7 +33,10 @@ class MlpPredictorConfig(PredictorConfig):
 @final
 @register_predictor(MlpPredictorConfig)
 class MlpPredictor(GatePredictor):
-    """logits = G(concat(language, task, norm(pooled))), with a learned value for every unknown part."""
+    """logits = G(concat(language, task, norm(pooled))), with a learned value for every unknown part.
+
+    A budget, where it is part of the context, is embedded as a line through learned points, ten to the whole.
+    """
 
     def __init__(self, config: MlpPredictorConfig, shape: PredictorShape) -> None:
         super().__init__()
@@ -41,7 +46,9 @@ class MlpPredictor(GatePredictor):
         # pooled states have no fixed scale across bases: the norm is ours, the paper does not speak of one
         self.speech_norm = nn.LayerNorm(shape.pooled_size)
         self.unknown_speech = nn.Parameter(torch.zeros(shape.pooled_size))
-        self.hidden = nn.Linear(2 * config.embedding_size + shape.pooled_size, config.hidden_size)
+        self.budget_embedding = nn.Embedding(_BUDGET_STEPS + 1, config.embedding_size) if shape.with_budget else None
+        num_embeddings = 3 if shape.with_budget else 2
+        self.hidden = nn.Linear(num_embeddings * config.embedding_size + shape.pooled_size, config.hidden_size)
         self.activation = nn.SiLU()
         self.output = nn.Linear(config.hidden_size, 2 * shape.num_sites)
         nn.init.normal_(self.output.weight, std=config.output_std)
@@ -51,5 +58,13 @@ class MlpPredictor(GatePredictor):
     def forward(self, context: ContextIds, pooled: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch sites 2"]:
         speech = torch.where(context.speech_known[:, None], self.speech_norm(pooled.float()), self.unknown_speech)
         known = [self.language_embedding(context.language), self.task_embedding(context.task), speech]
+        if self.budget_embedding is not None:
+            known.append(_between_points(context.budget) @ self.budget_embedding.weight)
         hidden = self.activation(self.hidden(torch.cat(known, dim=-1)))
         return self.output(hidden).unflatten(-1, (-1, 2))
+
+
+def _between_points(budget: Float[Tensor, " batch"]) -> Float[Tensor, "batch points"]:
+    """The weights of the two points that a budget lies between."""
+    points = torch.arange(_BUDGET_STEPS + 1, device=budget.device)
+    return (1 - (budget[:, None] * _BUDGET_STEPS - points).abs()).clamp_min(0)

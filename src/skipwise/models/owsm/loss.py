@@ -21,8 +21,12 @@ def attention_loss(
     *,
     label_smoothing: float,
     length_normalized: bool,
+    count: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Return the divergence from smoothed labels, per scored token or, as ESPnet, per row; -100 is not scored."""
+    """Return the divergence from smoothed labels, per scored token or, as ESPnet, per row; -100 is not scored.
+
+    `count` is the number of these in the whole of which the batch is a part: the parts' losses then sum up to its loss.
+    """
     scored = labels != IGNORED_LABEL
     log_probs = logits[scored].float().log_softmax(dim=-1)
     spread = label_smoothing / (log_probs.shape[-1] - 1)
@@ -31,7 +35,7 @@ def attention_loss(
     cross_entropy = -(peak - spread) * of_target - spread * log_probs.sum(dim=-1)
     entropy = -peak * math.log(peak) - (label_smoothing * math.log(spread) if label_smoothing else 0.0)
     total = (cross_entropy - entropy).sum()
-    return total / (scored.sum() if length_normalized else labels.shape[0])
+    return total / (count or (scored.sum() if length_normalized else labels.shape[0]))
 
 
 def ctc_loss(
@@ -41,10 +45,11 @@ def ctc_loss(
     num_targets: Int[Tensor, " batch"],
     *,
     length_normalized: bool,
+    count: int | None = None,
 ) -> Float[Tensor, ""]:
     """Return the CTC loss (blank 0), per target token if `length_normalized`, else per row.
 
-    A row with more targets than frames cannot be aligned and adds nothing.
+    A row with more targets than frames cannot be aligned and adds nothing. `count` as in `attention_loss`.
     """
     total = F.ctc_loss(
         logits.float().log_softmax(dim=-1).transpose(0, 1),
@@ -55,4 +60,4 @@ def ctc_loss(
         reduction="sum",
         zero_infinity=True,
     )
-    return total / (num_targets.sum() if length_normalized else targets.shape[0])
+    return total / (count or (num_targets.sum() if length_normalized else targets.shape[0]))
