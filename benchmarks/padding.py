@@ -2,8 +2,8 @@
 
     python benchmarks/padding.py results/engine/padding.json
 
-OWSM v3.1 base's shape with random weights, one window of 30 s. "whole": features and conv embedding of all 30 s, as before;
-"once": as they are now. The two take turns in one process, and the ratio is the median over the turns' own ratios.
+OWSM v3.1 base's shape with random weights, one window of 30 s. "whole": features and conv embedding of all 30 s, as
+before; "once": as they are now. They take turns in one process; the ratio is the median over the turns' own ratios.
 """
 
 from __future__ import annotations
