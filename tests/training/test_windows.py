@@ -20,6 +20,7 @@ from skipwise.models.owsm.loss import IGNORED_LABEL
 from skipwise.training.augment import SpecAugment
 from skipwise.training.batches import StepDataset, StepPlan, TrainData, plan_steps
 from skipwise.training.feature_store import FeatureStore, build_feature_store
+from skipwise.training.sources import StoredWindows
 from skipwise.training.targets import TargetMaker, TargetShares
 from skipwise.training.windows import MARGIN_S, Recording, Window, draw_windows, previous_sentences, recordings_of
 from tests.tiny import SENTENCES, tiny_architecture, tiny_vocabulary, tone
@@ -176,8 +177,7 @@ def test_a_damaged_store_says_what_to_remove(recordings: list[Recording], tmp_pa
 def dataset(recordings: list[Recording], store: FeatureStore, **changes: Any) -> StepDataset:
     settings: dict[str, Any] = {"window_s": None, "augment": None, "process": 0, "num_processes": 1} | changes
     data = TrainData(
-        recordings=recordings,
-        store=store,
+        source=StoredWindows(recordings, store, plan_steps(recordings, PLAN)),
         targets=maker(0.5, 0.5),
         tasks=("asr", "st_eng"),
         augment=settings["augment"],
@@ -185,8 +185,7 @@ def dataset(recordings: list[Recording], store: FeatureStore, **changes: Any) ->
         window_s=settings["window_s"],
         seed=1,
     )
-    steps = plan_steps(recordings, PLAN)
-    return StepDataset(data, steps, process=settings["process"], num_processes=settings["num_processes"])
+    return StepDataset(data, process=settings["process"], num_processes=settings["num_processes"])
 
 
 def test_steps_are_the_same_for_a_seed_and_hold_every_sentence_once_an_epoch(recordings: list[Recording]) -> None:

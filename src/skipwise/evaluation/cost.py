@@ -28,6 +28,7 @@ from typing import final
 from skipwise.features.log_mel import HOP_LENGTH, SAMPLE_RATE, num_feature_frames
 from skipwise.gating import GateSite, Stack
 from skipwise.models.owsm.architecture import OwsmArchitecture
+from skipwise.models.owsm.encoder import num_heard_features
 
 _CONV_KERNEL = 9
 
@@ -78,7 +79,9 @@ def count_macs(
     `num_fed_tokens` counts the tokens that were fed back to predict the next: not the last one. Without a prompt the
     decoder did not run.
     """
-    conv_macs, num_frames = _conv_embedding(architecture, _num_feature_frames(architecture, duration_s))
+    num_features = _num_feature_frames(architecture, duration_s)
+    _, num_frames = _conv_embedding(architecture, num_features)
+    conv_macs, _ = _conv_embedding(architecture, _num_computed_features(architecture, duration_s, num_features))
     num_positions = num_prompt_tokens + num_beams * num_fed_tokens
     keys_read = num_prompt_tokens**2 + num_beams * sum(
         range(num_prompt_tokens + 1, num_prompt_tokens + num_fed_tokens + 1)
@@ -103,6 +106,14 @@ def _num_feature_frames(architecture: OwsmArchitecture, duration_s: float) -> in
         return num_feature_frames(round(architecture.window_s * SAMPLE_RATE))
     shortest = (2 * architecture.subsampling_factor - 1) * HOP_LENGTH
     return num_feature_frames(max(round(duration_s * SAMPLE_RATE), shortest))
+
+
+def _num_computed_features(architecture: OwsmArchitecture, duration_s: float, num_features: int) -> int:
+    """The padding of a fixed window has one embedding, which is computed once."""
+    if architecture.window_s is None:
+        return num_features
+    num_real = num_feature_frames(round(min(duration_s, architecture.window_s) * SAMPLE_RATE))
+    return num_heard_features(architecture, num_real, num_features)
 
 
 def _conv_embedding(architecture: OwsmArchitecture, num_features: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ Shapes: B rows, T frames, D width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from skipwise.features.log_mel import HOP_LENGTH, SAMPLE_RATE, log_mel, num_feature_frames
+from skipwise.features.log_mel import FFT_SIZE, FLOOR, HOP_LENGTH, SAMPLE_RATE, log_mel, num_feature_frames
 
 
 @final
@@ -65,11 +66,20 @@ def extract_features(
         num_samples = max(waveform.numel(), (min_frames - 1) * HOP_LENGTH)
         if window_s is not None:
             num_samples = round(window_s * SAMPLE_RATE)
-        padded = torch.nn.functional.pad(waveform[:num_samples], (0, max(0, num_samples - waveform.numel())))
-        rows.append(log_mel(padded, num_mel_bins=num_mel_bins))
+        rows.append(_padded_log_mel(waveform[:num_samples], num_samples, num_mel_bins))
         real_samples = min(waveform.numel(), num_samples) if window_s is not None else num_samples
         num_real.append(num_feature_frames(real_samples))
     return pad_features(rows, num_real_frames=num_real)
+
+
+def _padded_log_mel(
+    waveform: Float[Tensor, " samples"], num_samples: int, num_mel_bins: int
+) -> Float[Tensor, "frames mels"]:
+    """The features of a waveform with zeros behind it; frames that hear nothing but zeros are not computed."""
+    needed = min(num_samples, -(-(waveform.numel() + FFT_SIZE) // HOP_LENGTH) * HOP_LENGTH)
+    heard = log_mel(torch.nn.functional.pad(waveform, (0, needed - waveform.numel())), num_mel_bins=num_mel_bins)
+    num_silent = num_feature_frames(num_samples) - heard.shape[0]
+    return torch.nn.functional.pad(heard, (0, 0, 0, num_silent), value=math.log(FLOOR))
 
 
 def pad_features(

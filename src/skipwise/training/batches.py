@@ -23,7 +23,7 @@ from skipwise.features.log_mel import FLOOR, SAMPLE_RATE, num_feature_frames
 from skipwise.gating import Context
 from skipwise.models.owsm.loss import IGNORED_LABEL
 from skipwise.training.augment import SpecAugment
-from skipwise.training.feature_store import FeatureStore
+from skipwise.training.sources import WindowSource
 from skipwise.training.targets import Target, TargetMaker
 from skipwise.training.windows import Recording, Window, draw_windows
 
@@ -96,8 +96,7 @@ def plan_steps(recordings: Sequence[Recording], plan: StepPlan) -> list[list[Win
 class TrainData:
     """What steps are made of."""
 
-    recordings: Sequence[Recording]
-    store: FeatureStore
+    source: WindowSource
     targets: TargetMaker
     tasks: tuple[str, ...]
     augment: SpecAugment | None
@@ -112,14 +111,12 @@ class TrainData:
 class StepDataset(Dataset[TrainBatch]):
     """Item n is step n, or the share of it that falls to one of several processes."""
 
-    def __init__(
-        self, data: TrainData, steps: Sequence[Sequence[Window]], *, process: int = 0, num_processes: int = 1
-    ) -> None:
-        self._data, self._steps = data, steps
+    def __init__(self, data: TrainData, *, process: int = 0, num_processes: int = 1) -> None:
+        self._data = data
         self._process, self._num_processes = process, num_processes
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return self._data.source.num_steps
 
     def __getitem__(self, index: int) -> TrainBatch:
         places = self.places(index)
@@ -127,16 +124,21 @@ class StepDataset(Dataset[TrainBatch]):
 
     def part(self, step: int, places: Sequence[int], *, weight: float = 1.0) -> TrainBatch:
         """Return the batch of some windows of a step."""
-        data, windows = self._data, self._steps[step]
-        targets = [[self._target(step, place, task) for task in data.tasks] for place in range(len(windows))]
-        ctc = [data.targets.ctc_target(data.recordings[window.recording], window) for window in windows]
+        data, windows = self._data, self._data.source.windows(step)
+        recordings = [data.source.recording(window) for window in windows]
+        pairs = list(zip(recordings, windows, strict=True))
+        targets = [
+            [self._target(step, place, recording, window, task) for task in data.tasks]
+            for place, (recording, window) in enumerate(pairs)
+        ]
+        ctc = [data.targets.ctc_target(recording, window) for recording, window in pairs]
         rows = [(part, place, task) for task in range(len(data.tasks)) for part, place in enumerate(places)]
-        features = [self._features(step, place) for place in places]
+        features = [self._features(step, place, windows[place]) for place in places]
         padded = pad_features(
             [_to_window(row, data.window_s) for row in features], num_real_frames=[len(row) for row in features]
         )
         chosen = [targets[place][task] for _, place, task in rows]
-        languages = [data.recordings[window.recording].language for window in windows]
+        languages = [recording.language for recording in recordings]
         return TrainBatch(
             features=padded.states,
             num_frames=padded.num_frames,
@@ -158,15 +160,14 @@ class StepDataset(Dataset[TrainBatch]):
 
     def places(self, step: int) -> Sequence[int]:
         """Return which windows of a step fall to this process."""
-        return range(len(self._steps[step]))[self._process :: self._num_processes]
+        return range(len(self._data.source.windows(step)))[self._process :: self._num_processes]
 
-    def _target(self, step: int, place: int, task: str) -> Target:
-        window = self._steps[step][place]
+    def _target(self, step: int, place: int, recording: Recording, window: Window, task: str) -> Target:
         rng = random.Random(f"{self._data.seed} {step} {place} {task}")
-        return self._data.targets.target(self._data.recordings[window.recording], window, task, rng)
+        return self._data.targets.target(recording, window, task, rng)
 
-    def _features(self, step: int, place: int) -> Float[Tensor, "frames mels"]:
-        features = self._data.store.window(self._steps[step][place])
+    def _features(self, step: int, place: int, window: Window) -> Float[Tensor, "frames mels"]:
+        features = self._data.source.features(window)
         if self._data.augment is None:
             return features
         rng = random.Random(f"{self._data.seed} {step} {place}")

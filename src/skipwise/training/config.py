@@ -36,6 +36,9 @@ class DataSection(_Section):
     """How often the text has timestamps."""
     previous_text: float = Field(default=0.5, ge=0, le=1)
     """How often the text before a window is told, where there is some."""
+    on_the_spot: Literal["tiny", "small", "full"] | None = None
+    """Speak each window when a step needs it, in `jobs` processes beside the training, instead of reading `root`'s
+    train split; the preset of the corpus whose test splits are never said. Needs the extra `corpus`."""
     jobs: int = Field(default=1, ge=1)
     """Processes that compute features."""
 

@@ -17,33 +17,27 @@ import torch
 from safetensors import SafetensorError
 
 from skipwise.atomic import atomic_write
-from skipwise.data.languages import to_iso639_3
-from skipwise.data.manifest import Utterance, read_data
-from skipwise.data.sidecar import by_sentence
+from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.run import evaluate
 from skipwise.gating import GateConfig, MlpPredictorConfig, PenaltyConfig, TemperatureSchedule
 from skipwise.models.attach import attach, describe_base
-from skipwise.models.owsm.architecture import OwsmArchitecture
-from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel, load_owsm, save_owsm
-from skipwise.models.owsm.network import OwsmNetwork
-from skipwise.models.owsm.vocabulary import OwsmVocabulary
+from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel, save_owsm
 from skipwise.pipeline import Transcriber
 from skipwise.training.augment import SpecAugment
-from skipwise.training.batches import StepDataset, StepPlan, TrainData, plan_steps
-from skipwise.training.config import DataSection, TrainConfig
-from skipwise.training.feature_store import FeatureStore, build_feature_store
+from skipwise.training.batches import StepDataset, TrainData
+from skipwise.training.config import TrainConfig
 from skipwise.training.objective import GatedObjective, ObjectiveConfig
+from skipwise.training.sources import WindowSource
+from skipwise.training.start import starting_point, utterances_of
 from skipwise.training.targets import TargetMaker, TargetShares
 from skipwise.training.trainer import SkipwiseTrainer, newest_checkpoint
-from skipwise.training.windows import Recording, recordings_of
 
 logger = logging.getLogger(__name__)
 
 MODEL_FOLDER = "model"
 SUMMARY_FILE = "summary.json"
 
-_FREE_FIELDS = ("window_s", "max_window_s", "ctc_loss_weight", "label_smoothing", "length_normalized_loss")
 _NEARLY_FULL_BYTES = 1 << 20
 _DEV_BUDGETS = (0.3, 0.5, 0.7)
 
@@ -67,12 +61,11 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if config.optimisation.threads is not None:
         torch.set_num_threads(config.optimisation.threads)
     torch.manual_seed(config.seed)
-    recordings = recordings_of(_utterances(config.data, "train"))
-    model, store = _starting_point(config, recordings)
+    model, source = starting_point(config)
     objective = GatedObjective(model.network, _objective_config(config))
     if config.gates is not None:
         attach(model.network, _gate_config(config))
-    dataset = _steps(config, model, recordings, store)
+    dataset = _steps(config, model, source)
     dev = _dev_utterances(config)
     trainer = SkipwiseTrainer(objective, dataset, config, dev=dev, evaluate_dev=_dev_evaluation(config, model))
     started = time.perf_counter()
@@ -80,8 +73,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if trainer.is_world_process_zero():
             _save(config, model)
-            num_sentences = sum(len(recording.utterances) for recording in recordings)
-            _write_summary(config, trainer, num_utterances=num_sentences, seconds=time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            _write_summary(config, trainer, num_utterances=source.num_sentences, seconds=seconds)
     return config.output / MODEL_FOLDER
 
 
@@ -100,21 +93,11 @@ def _disk_errors_told(output: Path) -> Iterator[None]:
         ) from error
 
 
-def _steps(config: TrainConfig, model: OwsmModel, recordings: Sequence[Recording], store: FeatureStore) -> StepDataset:
-    data, chosen = config.data, config.optimisation
-    plan = StepPlan(
-        batch_s=chosen.batch_s,
-        window_s=model.network.config.window_s,
-        max_window_s=min(data.max_window_s, model.network.config.window_s or data.max_window_s),
-        many_share=data.many_share,
-        max_steps=chosen.max_steps,
-        sorted_epochs=chosen.sorted_epochs,
-        seed=config.seed,
-    )
+def _steps(config: TrainConfig, model: OwsmModel, source: WindowSource) -> StepDataset:
+    data = config.data
     shares = TargetShares(timestamps=data.timestamps, previous_text=data.previous_text)
     train_data = TrainData(
-        recordings=recordings,
-        store=store,
+        source=source,
         targets=TargetMaker(model.network.config, model.vocabulary, shares),
         tasks=data.tasks,
         augment=SpecAugment(**config.augment.model_dump()) if config.augment else None,
@@ -123,72 +106,7 @@ def _steps(config: TrainConfig, model: OwsmModel, recordings: Sequence[Recording
         seed=config.seed,
     )
     process, num_processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    return StepDataset(train_data, plan_steps(recordings, plan), process=process, num_processes=num_processes)
-
-
-def _utterances(data: DataSection, split: str) -> list[Utterance]:
-    """What there is of a split; sentence by sentence to train on, where the data tells them apart."""
-    languages = [to_iso639_3(language) for language in data.languages]
-    found = read_data(data.root, split, languages=languages)
-    if split == "train":
-        found = by_sentence(data.root, found)
-    found = [utterance for utterance in found if utterance.duration_s <= data.max_window_s]
-    if not found:
-        raise SkipwiseError(
-            f"{data.root} has no {split} utterances of at most {data.max_window_s} s in {', '.join(languages)}."
-        )
-    return found
-
-
-def _starting_point(config: TrainConfig, recordings: Sequence[Recording]) -> tuple[OwsmModel, FeatureStore]:
-    """The model to start from and the features for it; from scratch, statistics and tokens come from train only."""
-    changes = config.model.architecture
-    if config.model.init != "scratch":
-        model = load_owsm(config.model.init)
-        fixed = changes.keys() - set(_FREE_FIELDS)
-        if fixed:
-            raise SkipwiseError(
-                f"model.architecture.{min(fixed)} cannot change in a trained base; allowed there: "
-                f"{', '.join(_FREE_FIELDS)}."
-            )
-        for name, value in (changes | _learned(config)).items():
-            setattr(model.network.config, name, value)
-        model.network.train()
-        return model, _features(config, model.network.config, recordings)
-    utterances = [utterance for recording in recordings for utterance in recording.utterances]
-    texts = [utterance.reference(task) for utterance in utterances for task in config.data.tasks]
-    languages = sorted({to_iso639_3(language) for language in config.data.languages} | {"eng"})
-    vocabulary = OwsmVocabulary.train(
-        sorted(set(texts)), languages=languages, tasks=config.data.tasks, size=config.model.vocabulary_size
-    )
-    unknown = config.model.architecture.keys() - OwsmArchitecture.__dataclass_fields__.keys()
-    if unknown:
-        raise SkipwiseError(
-            f"unknown key model.architecture.{min(unknown)}; allowed there: "
-            f"{', '.join(sorted(OwsmArchitecture.__dataclass_fields__))}."
-        )
-    architecture = OwsmArchitecture(**vocabulary.token_ids() | _learned(config) | config.model.architecture)
-    network = OwsmNetwork(architecture)
-    store = _features(config, architecture, recordings)
-    mean, std = store.statistics()
-    network.feature_mean.copy_(mean)
-    network.feature_std.copy_(std)
-    return OwsmModel(network, vocabulary, str(config.output), config.output), store
-
-
-def _learned(config: TrainConfig) -> dict[str, Any]:
-    """What the model's config says of what it was trained to say."""
-    return {"timestamps_share": config.data.timestamps, "previous_text_share": config.data.previous_text}
-
-
-def _features(config: TrainConfig, architecture: OwsmArchitecture, recordings: Sequence[Recording]) -> FeatureStore:
-    return build_feature_store(
-        recordings,
-        config.output.parent / "features",
-        num_mel_bins=architecture.num_mel_bins,
-        min_frames=2 * architecture.subsampling_factor,
-        jobs=config.data.jobs,
-    )
+    return StepDataset(train_data, process=process, num_processes=num_processes)
 
 
 def _gate_config(config: TrainConfig) -> GateConfig:
@@ -261,7 +179,7 @@ def _dev_utterances(config: TrainConfig) -> list[Utterance]:
     count = config.optimisation.eval_utterances
     if count == 0:
         return []
-    dev = _utterances(config.data, "dev")
+    dev = utterances_of(config.data, "dev")
     return [dev[i * len(dev) // count] for i in range(min(count, len(dev)))]
 
 
@@ -276,7 +194,9 @@ def _save(config: TrainConfig, model: OwsmModel) -> Path:
     return folder
 
 
-def _write_summary(config: TrainConfig, trainer: SkipwiseTrainer, *, num_utterances: int, seconds: float) -> None:
+def _write_summary(
+    config: TrainConfig, trainer: SkipwiseTrainer, *, num_utterances: int | None, seconds: float
+) -> None:
     record: dict[str, Any] = {
         "config": config.model_dump(mode="json"),
         "num_utterances": num_utterances,

@@ -58,7 +58,17 @@ class SkipwiseTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Return the planned steps in their order; they are shuffled, and shared out over processes, already."""
-        return DataLoader(self._steps, batch_size=1, sampler=SequentialSampler(self._steps), collate_fn=only_item)
+        # windows that are spoken are made by processes beside the training; those on disk are but read
+        spoken = self._run.data.on_the_spot is not None
+        return DataLoader(
+            self._steps,
+            batch_size=1,
+            sampler=SequentialSampler(self._steps),
+            collate_fn=only_item,
+            num_workers=self._run.data.jobs if spoken else 0,
+            multiprocessing_context="spawn" if spoken else None,
+            persistent_workers=spoken,
+        )
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None

@@ -31,6 +31,8 @@ from skipwise.models.owsm.positions import add_positions
 
 LAYER_NORM_EPS = 1e-12
 
+_FRAMES_THAT_HEAR = 2
+
 
 @final
 class ConvEmbedding(nn.Module):
@@ -53,6 +55,10 @@ class ConvEmbedding(nn.Module):
         for _ in self.convs:
             num_feature_frames = (num_feature_frames - 1) // 2
         return num_feature_frames
+
+    def count_frames(self, num_feature_frames: int) -> int:
+        """Return T for one F."""
+        return int(self.num_frames(torch.tensor([num_feature_frames])))
 
     def forward(self, features: Float[Tensor, "batch frames mels"]) -> Float[Tensor, "batch time dim"]:
         # channels last: 1.5 to 2 times faster on a CPU
@@ -190,18 +196,30 @@ class OwsmEncoder(nn.Module):
 
     def __init__(self, config: OwsmArchitecture) -> None:
         super().__init__()
+        self.config = config
         self.conv_embedding = ConvEmbedding(config)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.final_norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
         self.dropout = nn.Dropout(config.dropout)
 
     def embed(self, features: SpeechStates) -> SpeechStates:
-        """Return the conv embedding of normalised features, before scaling and positions."""
+        """Return the conv embedding of normalised features, before scaling and positions.
+
+        The padding of a fixed window is silence, whose embedding is the same in every frame: it is computed once.
+        """
+        num_frames = self.conv_embedding.num_frames(features.num_frames)
         return SpeechStates(
-            self.conv_embedding(features.states),
-            self.conv_embedding.num_frames(features.num_frames),
+            self.conv_embedding(features.states) if self.config.window_s is None else self._embed_window(features),
+            num_frames,
             self.conv_embedding.num_frames(features.num_real_frames).clamp_min(1),
         )
+
+    def _embed_window(self, features: SpeechStates) -> Float[Tensor, "batch time dim"]:
+        num_features = features.states.shape[1]
+        num_heard = num_heard_features(self.config, int(features.num_real_frames.max()), num_features)
+        embedded = self.conv_embedding(features.states[:, :num_heard])
+        num_silent = self.conv_embedding.count_frames(num_features) - embedded.shape[1]
+        return torch.cat([embedded, embedded[:, -1:].expand(-1, num_silent, -1)], dim=1) if num_silent else embedded
 
     def forward(self, embedded: SpeechStates, gates: Sequence[LayerGates] | None = None) -> SpeechStates:
         """Return the encoder's states for the output of `embed`."""
@@ -210,6 +228,18 @@ class OwsmEncoder(nn.Module):
         for index, layer in enumerate(self.layers):
             hidden = layer(hidden, mask, ALL_OPEN if gates is None else gates[index])
         return SpeechStates(self.final_norm(hidden), embedded.num_frames, embedded.num_real_frames)
+
+
+def num_heard_features(config: OwsmArchitecture, num_real_features: int, num_features: int) -> int:
+    """Return the feature frames of a fixed window from which the last embedding, and with it all others, follows.
+
+    It is the first one that sees nothing but padding, of which the two frames behind the real ones are no part: their
+    spectra see real samples.
+    """
+    factor = config.subsampling_factor
+    receptive_field = 2 * factor - 1
+    first_silent = -(-(num_real_features + _FRAMES_THAT_HEAR) // factor)
+    return min(num_features, factor * first_silent + receptive_field)
 
 
 def _of_rows(mask: Bool[Tensor, "batch time"] | None, rows: Rows) -> Bool[Tensor, "rows time"] | None:

@@ -66,7 +66,7 @@ class OwsmVocabulary:
             )
         except (RuntimeError, OSError) as error:
             raise SkipwiseError(
-                f"cannot learn {size} pieces from the training text: {error}. Ask for fewer."
+                f"cannot learn {size} pieces from the training text: {error}. Ask for more, or fewer, as that says."
             ) from error
         pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
         learned = [pieces.id_to_piece(index) for index in range(3, pieces.get_piece_size())]

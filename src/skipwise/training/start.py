@@ -1,0 +1,125 @@
+"""What a run starts from: a model, trained or fresh, and the windows that it will learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from skipwise.corpus.settings import preset
+from skipwise.data.languages import to_iso639_3
+from skipwise.data.manifest import Utterance, read_data
+from skipwise.data.sidecar import by_sentence
+from skipwise.errors import SkipwiseError
+from skipwise.models.owsm.architecture import OwsmArchitecture
+from skipwise.models.owsm.loading import OwsmModel, load_owsm
+from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.owsm.vocabulary import OwsmVocabulary
+from skipwise.training.batches import StepPlan, plan_steps
+from skipwise.training.config import DataSection, TrainConfig
+from skipwise.training.feature_store import build_feature_store
+from skipwise.training.sources import SpokenWindows, StoredWindows, WindowSource, spoken_texts
+from skipwise.training.windows import Recording, recordings_of
+
+_FREE_FIELDS = ("window_s", "max_window_s", "ctc_loss_weight", "label_smoothing", "length_normalized_loss")
+_TEXTS_OF = 4000
+"""Spoken windows whose text a vocabulary is learned from."""
+
+
+def starting_point(config: TrainConfig) -> tuple[OwsmModel, WindowSource]:
+    """Return the model to start from and its windows; from scratch, statistics and tokens come from train only.
+
+    Raises:
+        SkipwiseError: if there is nothing to train on, or the architecture cannot be what is asked for.
+    """
+    spot = config.data.on_the_spot
+    recordings = [] if spot else recordings_of(utterances_of(config.data, "train"))
+    if config.model.init != "scratch":
+        model = _trained(config)
+        return model, _source(config, model.network.config, recordings)
+    texts = spoken_texts(preset(spot), _TEXTS_OF) if spot else _texts(config.data, recordings)
+    model = _fresh(config, texts)
+    source = _source(config, model.network.config, recordings)
+    mean, std = source.statistics()
+    model.network.feature_mean.copy_(mean)
+    model.network.feature_std.copy_(std)
+    return model, source
+
+
+def utterances_of(data: DataSection, split: str) -> list[Utterance]:
+    """Return what there is of a split; sentence by sentence to train on, where the data tells them apart."""
+    languages = [to_iso639_3(language) for language in data.languages]
+    found = read_data(data.root, split, languages=languages)
+    if split == "train":
+        found = by_sentence(data.root, found)
+    found = [utterance for utterance in found if utterance.duration_s <= data.max_window_s]
+    if not found:
+        raise SkipwiseError(
+            f"{data.root} has no {split} utterances of at most {data.max_window_s} s in {', '.join(languages)}."
+        )
+    return found
+
+
+def _trained(config: TrainConfig) -> OwsmModel:
+    model, changes = load_owsm(config.model.init), config.model.architecture
+    fixed = changes.keys() - set(_FREE_FIELDS)
+    if fixed:
+        raise SkipwiseError(
+            f"model.architecture.{min(fixed)} cannot change in a trained base; allowed there: "
+            f"{', '.join(_FREE_FIELDS)}."
+        )
+    for name, value in (changes | _learned(config)).items():
+        setattr(model.network.config, name, value)
+    model.network.train()
+    return model
+
+
+def _fresh(config: TrainConfig, texts: Iterable[str]) -> OwsmModel:
+    languages = sorted({to_iso639_3(language) for language in config.data.languages} | {"eng"})
+    vocabulary = OwsmVocabulary.train(
+        sorted(set(texts)), languages=languages, tasks=config.data.tasks, size=config.model.vocabulary_size
+    )
+    unknown = config.model.architecture.keys() - OwsmArchitecture.__dataclass_fields__.keys()
+    if unknown:
+        raise SkipwiseError(
+            f"unknown key model.architecture.{min(unknown)}; allowed there: "
+            f"{', '.join(sorted(OwsmArchitecture.__dataclass_fields__))}."
+        )
+    architecture = OwsmArchitecture(**vocabulary.token_ids() | _learned(config) | config.model.architecture)
+    return OwsmModel(OwsmNetwork(architecture), vocabulary, str(config.output), config.output)
+
+
+def _learned(config: TrainConfig) -> dict[str, Any]:
+    """What the model's config says of what it was trained to say."""
+    return {"timestamps_share": config.data.timestamps, "previous_text_share": config.data.previous_text}
+
+
+def _texts(data: DataSection, recordings: Sequence[Recording]) -> list[str]:
+    utterances = [utterance for recording in recordings for utterance in recording.utterances]
+    return [utterance.reference(task) for utterance in utterances for task in data.tasks]
+
+
+def _source(config: TrainConfig, architecture: OwsmArchitecture, recordings: Sequence[Recording]) -> WindowSource:
+    data, chosen = config.data, config.optimisation
+    max_window_s = min(data.max_window_s, architecture.window_s or data.max_window_s)
+    sizes = {"num_mel_bins": architecture.num_mel_bins, "min_frames": 2 * architecture.subsampling_factor}
+    if data.on_the_spot:
+        return SpokenWindows(
+            preset(data.on_the_spot),
+            num_steps=chosen.max_steps,
+            windows_a_step=max(1, int(chosen.batch_s / max_window_s)),
+            max_window_s=max_window_s,
+            many_share=data.many_share,
+            seed=config.seed,
+            **sizes,
+        )
+    store = build_feature_store(recordings, config.output.parent / "features", jobs=data.jobs, **sizes)
+    plan = StepPlan(
+        batch_s=chosen.batch_s,
+        window_s=architecture.window_s,
+        max_window_s=max_window_s,
+        many_share=data.many_share,
+        max_steps=chosen.max_steps,
+        sorted_epochs=chosen.sorted_epochs,
+        seed=config.seed,
+    )
+    return StoredWindows(recordings, store, plan_steps(recordings, plan))
