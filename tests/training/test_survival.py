@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.training import trainer as trainer_module
+from skipwise.training.batches import StepDataset
 from skipwise.training.config import TrainConfig
 from skipwise.training.objective import GatedObjective
 from skipwise.training.run import train
@@ -83,6 +85,20 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(base_config: Config) -> Non
     for name, tensor in weights(killed).items():
         assert torch.equal(tensor, expected[name]), name
     assert losses(killed) == losses(whole)
+
+
+def test_a_resumed_run_does_not_make_the_steps_before_it_again(
+    base_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = base_config()
+    train(config)
+    shutil.rmtree(config.output / "model")
+    shutil.rmtree(config.output / "checkpoints" / "checkpoint-6")
+    made: list[int] = []
+    usual = StepDataset.__getitem__
+    monkeypatch.setattr(StepDataset, "__getitem__", lambda self, step: made.append(step) or usual(self, step))
+    train(config, resume=True)
+    assert made == [3, 4, 5]
 
 
 def test_half_a_checkpoint_is_passed_over(base_config: Config) -> None:

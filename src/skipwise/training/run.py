@@ -31,7 +31,7 @@ from skipwise.training.objective import GatedObjective, ObjectiveConfig
 from skipwise.training.sources import WindowSource
 from skipwise.training.start import starting_point, utterances_of
 from skipwise.training.targets import TargetMaker, TargetShares
-from skipwise.training.trainer import SkipwiseTrainer, newest_checkpoint
+from skipwise.training.trainer import SkipwiseTrainer, newest_checkpoint, step_of
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,14 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         attach(model.network, _gate_config(config))
     dataset = _steps(config, model, source)
     dev = _dev_utterances(config)
-    trainer = SkipwiseTrainer(objective, dataset, config, dev=dev, evaluate_dev=_dev_evaluation(config, model))
+    trainer = SkipwiseTrainer(
+        objective,
+        dataset,
+        config,
+        first_step=step_of(checkpoint),
+        dev=dev,
+        evaluate_dev=_dev_evaluation(config, model),
+    )
     started = time.perf_counter()
     with _disk_errors_told(config.output):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

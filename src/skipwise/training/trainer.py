@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
@@ -33,12 +33,14 @@ class SkipwiseTrainer(Trainer):
         dataset: StepDataset,
         config: TrainConfig,
         *,
+        first_step: int = 0,
         dev: Sequence[Utterance],
         evaluate_dev: Callable[[Sequence[Utterance]], dict[str, float]],
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._run = config
+        self._first_step = first_step
         self._objective = objective
         self._steps = dataset
         self._dev = dev
@@ -57,13 +59,13 @@ class SkipwiseTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
 
     def get_train_dataloader(self) -> DataLoader:
-        """Return the planned steps in their order; they are shuffled, and shared out over processes, already."""
+        """Return the steps that are left in their order; they are shuffled, and shared out over processes, already."""
         # windows that are spoken are made by processes beside the training; those on disk are but read
         spoken = self._run.data.on_the_spot is not None
         return DataLoader(
             self._steps,
             batch_size=1,
-            sampler=SequentialSampler(self._steps),
+            sampler=range(self._first_step, len(self._steps)),
             collate_fn=only_item,
             num_workers=self._run.data.jobs if spoken else 0,
             multiprocessing_context="spawn" if spoken else None,
@@ -186,6 +188,7 @@ def _arguments(config: TrainConfig, *, has_dev: bool) -> TrainingArguments:
         save_steps=chosen.save_steps,
         save_total_limit=2,
         remove_unused_columns=False,
+        ignore_data_skip=True,  # a resumed run begins at its step: the steps before it are not made again
         label_names=["labels"],
         report_to="none",
         dataloader_pin_memory=False,
@@ -222,7 +225,7 @@ def newest_checkpoint(output: Path) -> Path | None:
     """Return the latest checkpoint of a run that Trainer finished writing, or None."""
     checkpoints = sorted(
         (path for path in (output / "checkpoints").glob("checkpoint-*") if _is_whole(path)),
-        key=lambda path: int(path.name.rpartition("-")[2]),
+        key=step_of,
     )
     return checkpoints[-1] if checkpoints else None
 
@@ -233,3 +236,8 @@ def _is_whole(checkpoint: Path) -> bool:
         return "global_step" in json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """Return the step that a run goes on with from a checkpoint: 0 from none."""
+    return 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
