@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 import torch
@@ -40,12 +40,9 @@ from skipwise.decoding.work import (
 )
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.features import SpeechStates
-from skipwise.gating import OPEN_PLANNER, AdapterPlanner, Context, FixedPlanner, GateAdapter, GatePlan, Planner
-from skipwise.models.attach import check_base, describe_base
-from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel, load_owsm
-
-Gates = Literal["auto", "none"] | str | Path | GateAdapter | GatePlan | None
-"""Those beside the model if it has some; none (`none` or None); a folder or Hub name; an adapter; one fixed plan."""
+from skipwise.gating import Context, GatePlan, Planner
+from skipwise.models.owsm.loading import OwsmModel, load_owsm
+from skipwise.models.planners import Gates, planner_for
 
 _NOTHING_FOUND = Hypothesis(tokens=(), score=0.0, finished=False)
 
@@ -81,7 +78,7 @@ class Transcriber:
                 "this model is in training mode, so its dropout is on. Call model.network.eval() first."
             )
         self.model = model
-        self.planner: Planner = _planner(model, gates, sparsity=sparsity, exact=exact)
+        self.planner: Planner = planner_for(model, gates, sparsity=sparsity, exact=exact)
         self.options = options or DecodeOptions()
         if self.options.timestamps and not model.network.config.timestamps_share:
             _warn_untrained(model, "timestamps")
@@ -332,39 +329,6 @@ class _Clock:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
-
-
-def _planner(model: OwsmModel, gates: Gates, *, sparsity: float | None, exact: bool) -> Planner:
-    network, beside = model.network, model.folder / GATES_FOLDER
-    if gates == "auto":
-        gates = network.gate_adapter or (beside if beside.is_dir() else None)
-    if (sparsity is not None or exact) and (gates in (None, "none") or isinstance(gates, GatePlan)):
-        raise SkipwiseError(
-            f"a sparsity is for gates to follow; {model.name} runs without an adapter. Name one with gates, or leave "
-            "sparsity and exact out."
-        )
-    match gates:
-        case None | "none":
-            return OPEN_PLANNER
-        case GatePlan():
-            return FixedPlanner(_checked_plan(gates, model))
-        case GateAdapter():
-            adapter = gates
-        case _:
-            adapter = GateAdapter.from_pretrained(gates)
-    if adapter is not network.gate_adapter:  # an attached one was checked, and its base may be in training since
-        check_base(adapter, describe_base(network))
-    return AdapterPlanner(adapter.to(network.feature_mean.device), sparsity=sparsity, exact=exact)
-
-
-def _checked_plan(plan: GatePlan, model: OwsmModel) -> GatePlan:
-    sites = model.network.config.gate_sites()
-    unknown = [str(site) for site in plan.sites if site not in sites]
-    if unknown:
-        raise SkipwiseError(f"the model has no site {', '.join(unknown)}. Its sites: {', '.join(map(str, sites))}.")
-    if plan.num_rows != 1:
-        raise SkipwiseError(f"a fixed plan must have one row, which every input follows; got {plan.num_rows}.")
-    return plan
 
 
 def _warn_untrained(model: OwsmModel, what: str) -> None:
