@@ -55,6 +55,13 @@ def test_a_window_holds_whole_sentences_of_its_recording(source: SpokenWindows) 
             assert sentence.reference("asr") and sentence.reference("st_eng")
 
 
+def test_windows_are_counted_without_being_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training process counts them at every step; those beside it speak them."""
+    source = spoken()
+    monkeypatch.setattr(source, "_spoken", lambda number: pytest.fail(f"window {number} is spoken"))
+    assert [source.num_windows(step) for step in range(3)] == [2, 2, 2]
+
+
 def test_texts_are_those_that_are_spoken(source: SpokenWindows) -> None:
     texts = set(spoken_texts(preset("tiny"), 2))
     for number in (0, 1):

@@ -160,7 +160,7 @@ class StepDataset(Dataset[TrainBatch]):
 
     def places(self, step: int) -> Sequence[int]:
         """Return which windows of a step fall to this process."""
-        return range(len(self._data.source.windows(step)))[self._process :: self._num_processes]
+        return range(self._data.source.num_windows(step))[self._process :: self._num_processes]
 
     def _target(self, step: int, place: int, recording: Recording, window: Window, task: str) -> Target:
         rng = random.Random(f"{self._data.seed} {step} {place} {task}")

@@ -48,6 +48,10 @@ class WindowSource(ABC):
         """Return mean and standard deviation of every mel bin: global mean-variance normalisation."""
 
     @abstractmethod
+    def num_windows(self, step: int) -> int:
+        """Return how many windows a step has, without making them."""
+
+    @abstractmethod
     def windows(self, step: int) -> Sequence[Window]:
         """Return the windows of a step."""
 
@@ -77,6 +81,9 @@ class StoredWindows(WindowSource):
 
     def statistics(self) -> tuple[Float[Tensor, " mels"], Float[Tensor, " mels"]]:
         return self._store.statistics()
+
+    def num_windows(self, step: int) -> int:
+        return len(self._steps[step])
 
     def windows(self, step: int) -> Sequence[Window]:
         return self._steps[step]
@@ -132,6 +139,9 @@ class SpokenWindows(WindowSource):
     def statistics(self) -> tuple[Float[Tensor, " mels"], Float[Tensor, " mels"]]:
         rows = torch.cat([self.features(self._window(number)) for number in range(_MEASURED)]).double()
         return rows.mean(dim=0).float(), rows.std(dim=0, correction=0).float()
+
+    def num_windows(self, step: int) -> int:
+        return self._windows_a_step
 
     def windows(self, step: int) -> Sequence[Window]:
         first = step * self._windows_a_step
