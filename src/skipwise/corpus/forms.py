@@ -76,6 +76,16 @@ class Clause:
         """Whether the object is the subject."""
         return self.tense.startswith("passive")
 
+    @property
+    def late_time(self) -> str:
+        """The time at the end of a Romance clause; in the perfect it stands before the participle instead."""
+        return "" if self.tense == "perfect" else self.time
+
+    @property
+    def has_modal(self) -> bool:
+        """Whether an infinitive follows, to which Romance clitics belong instead of to the finite verb."""
+        return self.tense in ("must", "can", "should")
+
 
 TENSES = (
     "present",

@@ -31,14 +31,14 @@ def clause(parts: Clause, shape: str) -> str:
     if shape == "infinitive":
         clitic = _clitic(parts, verb, "3s")
         no = joined("ne", _NEGATIONS[parts.negation]) if parts.negation else ""
-        return joined(no, clitic, verb.infinitive, verb.tail, parts.manner, _object(parts, verb), _late_time(parts))
+        return joined(no, clitic, verb.infinitive, verb.tail, parts.manner, _object(parts, verb), parts.late_time)
     subject = parts.object if parts.passive else parts.subject
     assert subject is not None
     finite, rest = _verbs(parts, verb, subject, shape)
     if parts.passive and parts.role == "gap":
         return joined(_relative(parts, verb), _negated(parts, "", finite), rest, parts.manner, parts.time)
     named = as_pronoun(subject) if parts.passive and parts.role == "pronoun" else subject
-    clitic = "" if _on_infinitive(parts) else _clitic(parts, verb, subject.person)
+    clitic = "" if parts.has_modal else _clitic(parts, verb, subject.person)
     if shape in ("question", "which-question"):
         start, core = _inverted(parts, clitic, finite, named)
     else:
@@ -49,16 +49,7 @@ def clause(parts: Clause, shape: str) -> str:
     elif shape.startswith("which"):
         assert parts.object is not None
         head = parts.object.form(verb.governs)
-    return joined(head, start, core, rest, verb.tail, parts.manner, _object(parts, verb), _late_time(parts))
-
-
-def _late_time(parts: Clause) -> str:
-    return "" if parts.tense == "perfect" else parts.time
-
-
-def _on_infinitive(parts: Clause) -> bool:
-    """Whether clitics stand before the infinitive instead of the finite verb."""
-    return parts.tense in ("must", "can", "should")
+    return joined(head, start, core, rest, verb.tail, parts.manner, _object(parts, verb), parts.late_time)
 
 
 def _verbs(parts: Clause, verb: Verb, subject: Entity, shape: str) -> tuple[str, str]:
@@ -72,7 +63,7 @@ def _verbs(parts: Clause, verb: Verb, subject: Entity, shape: str) -> tuple[str,
     if parts.passive:
         between = {"passive-past": "été", "passive-future": "", "passive-must": "être"}[tense]
         return finite, joined(between, agreed(verb.participle, subject.agr))
-    if _on_infinitive(parts):
+    if parts.has_modal:
         return finite, joined(_clitic(parts, verb, person), verb.infinitive)
     agreement = subject.agr if verb.reflexive else "ms"
     if not verb.reflexive and parts.role in ("pronoun", "gap") and verb.governs == "" and parts.object is not None:

@@ -32,18 +32,18 @@ def clause(parts: Clause, shape: str) -> str:
     if shape == "infinitive":
         no = joined("non", _NEGATIONS[parts.negation]) if parts.negation else ""
         head = _with_enclitic(verb.infinitive, _clitic(parts, verb, "3s"))
-        return joined(no, head, verb.tail, parts.manner, _object(parts, verb), _late_time(parts))
+        return joined(no, head, verb.tail, parts.manner, _object(parts, verb), parts.late_time)
     subject = parts.object if parts.passive else parts.subject
     assert subject is not None
     finite, rest = _verbs(parts, verb, subject, shape)
     hidden = parts.passive and parts.role != "noun"
     named = "" if hidden else subject.form("")
-    clitic = "" if _on_infinitive(parts) else _clitic(parts, verb, subject.person)
+    clitic = "" if parts.has_modal else _clitic(parts, verb, subject.person)
     core = joined("non" if parts.negation else "", clitic, finite, _NEGATIONS[parts.negation])
     head = _head(parts, verb, shape)
     if shape == "who":
         named = "che"
-    return joined(head, named, core, rest, verb.tail, parts.manner, _object(parts, verb), _late_time(parts))
+    return joined(head, named, core, rest, verb.tail, parts.manner, _object(parts, verb), parts.late_time)
 
 
 def _head(parts: Clause, verb: Verb, shape: str) -> str:
@@ -57,15 +57,6 @@ def _head(parts: Clause, verb: Verb, shape: str) -> str:
     return parts.object.form("rel.subject" if parts.passive else f"rel.{verb.governs}")
 
 
-def _late_time(parts: Clause) -> str:
-    return "" if parts.tense == "perfect" else parts.time
-
-
-def _on_infinitive(parts: Clause) -> bool:
-    """Whether clitics cling to the infinitive instead of standing before the finite verb."""
-    return parts.tense in ("must", "can", "should")
-
-
 def _verbs(parts: Clause, verb: Verb, subject: Entity, shape: str) -> tuple[str, str]:
     """The finite verb, and the participle or infinitive with what clings to it."""
     tense, person = parts.tense, subject.person
@@ -77,7 +68,7 @@ def _verbs(parts: Clause, verb: Verb, subject: Entity, shape: str) -> tuple[str,
     if parts.passive:
         state = {"passive-past": agreed("stato", subject.agr), "passive-future": "", "passive-must": "essere"}[tense]
         return finite, joined(state, agreed(verb.participle, subject.agr))
-    if _on_infinitive(parts):
+    if parts.has_modal:
         return finite, _with_enclitic(verb.infinitive, _clitic(parts, verb, person))
     agreement = subject.agr if verb.reflexive else "ms"
     if not verb.reflexive and parts.role == "pronoun" and verb.governs == "" and parts.object is not None:

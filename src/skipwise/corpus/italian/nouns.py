@@ -9,7 +9,6 @@ _PREPOSITIONS = frozenset(
     "di del della dello dei degli delle da dal dalla dalle dai a al alla alle ai agli allo in nel nella nei nelle per "
     " contro su sul sulla sui sulle tra senza con".split()
 )
-_ELIDED = ("dell'", "all'", "d'", "nell'")
 _STEMS = {"di": "del", "a": "al", "da": "dal", "su": "sul", "in": "nel"}
 _ENDINGS = {"ms": "o", "fs": "a", "mp": "i", "fp": "e"}
 _PLURALS: Mapping[str, str] = {
