@@ -10,7 +10,7 @@ from torch import nn
 
 from skipwise.errors import SkipwiseError
 from skipwise.models import precision
-from skipwise.models.precision import DTYPES, Dtype, PackedLinear, check_dtype, pack, packed_copy
+from skipwise.models.precision import DTYPES, Dtype, PackedLinear, check_dtype, pack, pack_output, packed_copy
 
 CPU = torch.device("cpu")
 needs_x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="packed weights are x86 only")
@@ -55,6 +55,17 @@ def test_layers_side_by_side_are_each_of_them(layers: list[nn.Linear], dtype: Dt
     expected = torch.cat([layer(states.float()) for layer in layers], dim=-1)
     difference = (together(states).float() - expected).abs().max() / expected.abs().max()
     assert float(difference) <= max(RELATIVE[dtype], 1e-6)
+
+
+@needs_x86
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [*DTYPES, None])
+def test_a_packed_output_layer_is_the_layer(layers: list[nn.Linear], dtype: Dtype | None) -> None:
+    states = states_of(dtype or "fp32", 2, 3, 48)
+    for layer in layers:
+        expected = layer(states.float())
+        error = (pack_output(layer, dtype)(states).float() - expected).abs().max() / expected.abs().max()
+        assert float(error) <= max(RELATIVE[dtype or "fp32"], 1e-6)
 
 
 def test_a_projection_knows_what_it_reads(layers: list[nn.Linear]) -> None:

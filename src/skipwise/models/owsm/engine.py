@@ -18,7 +18,7 @@ from skipwise.models.owsm.decoder import DecoderLayer, OwsmDecoder
 from skipwise.models.owsm.encoder import OwsmEncoder
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.positions import add_positions
-from skipwise.models.precision import Dtype, activation_dtype, pack, packed_copy
+from skipwise.models.precision import Dtype, activation_dtype, pack, pack_output, packed_copy
 
 
 @final
@@ -65,7 +65,7 @@ def pack_decoder(decoder: OwsmDecoder, dtype: Dtype | None, *, start_token_id: i
         positions=ScaledSinusoids(),
         layers=[_pack_layer(layer, dtype, activations) for layer in decoder.layers],
         final_norm=Norm(decoder.final_norm, activations),
-        output=pack([decoder.lm_head], dtype),
+        output=pack_output(decoder.lm_head, dtype),
         start_token_id=start_token_id,
     )
 
