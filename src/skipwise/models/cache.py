@@ -20,6 +20,7 @@ from torch import Tensor
 from skipwise.gating.branch import Rows, select_rows
 
 KeyValues = tuple[Float[Tensor, "rows heads keys head_dim"], Float[Tensor, "rows heads keys head_dim"]]
+SourceKeyValues = tuple[Float[Tensor, "batch heads time head_dim"], Float[Tensor, "batch heads time head_dim"]]
 AllKeyValues = tuple[Float[Tensor, "rows heads all_keys head_dim"], Float[Tensor, "rows heads all_keys head_dim"]]
 
 _SMALLEST_CAPACITY = 32
@@ -84,6 +85,11 @@ class SelfAttentionCache:
         self._values.write(self._length, new[1])
         self._length, self._rows = self._length + new[0].shape[2], rows
         return self._keys.up_to(self._length), self._values.up_to(self._length)
+
+    @property
+    def key_values(self) -> KeyValues | None:
+        """Of all positions so far; None before the first."""
+        return (self._keys.up_to(self._length), self._values.up_to(self._length)) if self._length else None
 
     def reorder(self, parents: Int[Tensor, "batch new_beams"], num_beams: int, unchanged: int) -> None:
         """Give each utterance the beams `parents` out of its present `num_beams`."""

@@ -95,6 +95,24 @@ class PackedSelfAttention:
             cache.fill(missing, old_keys, old_values)
         return self.out(self._attend(queries, cache.append((keys, values), rows)))
 
+    def at_position(
+        self,
+        hidden: Float[Tensor, "rows 1 dim"],
+        stored: KeyValues,
+        places: Int[Tensor, " room"],
+        position: Int[Tensor, " 1"],
+    ) -> Float[Tensor, "rows 1 dim"]:
+        """Run on hypotheses at `position`, without the CPU knowing which it is: for captured graphs.
+
+        `stored` are keys and values in place; those at `places` up to the position are read.
+        """
+        queries, *new = self._heads(self.qkv(self.norm(hidden)))
+        for into, at_position in zip(stored, new, strict=True):
+            into.index_copy_(2, position, at_position)
+        keys, values = (tensor[:, :, : places.shape[0]] for tensor in stored)
+        context = F.scaled_dot_product_attention(queries, keys, values, (places <= position)[None, None, None])
+        return self.out(context.transpose(1, 2).flatten(2))
+
     def _attend(self, queries: Tensor, key_values: KeyValues) -> Float[Tensor, "own new dim"]:
         mask = causal_mask(queries.shape[2], key_values[0].shape[2], queries.device)
         return F.scaled_dot_product_attention(queries, *key_values, mask).transpose(1, 2).flatten(2)
@@ -122,7 +140,15 @@ class PackedSourceAttention:
         key_values = cache.key_values
         if key_values is None:
             key_values = cache.store(self._key_values(select_rows(source.states, rows)), rows)
-        mask = None if source.mask is None else select_rows(source.mask, rows)
+        return self.over(hidden, key_values, None if source.mask is None else select_rows(source.mask, rows))
+
+    def over(
+        self,
+        hidden: Float[Tensor, "rows positions dim"],
+        key_values: KeyValues,
+        mask: Bool[Tensor, "rows 1 1 time"] | None = None,
+    ) -> Float[Tensor, "rows positions dim"]:
+        """Run on utterances over given keys and values."""
         return self.out(self._attend(self.query(self.norm(hidden)), key_values, mask))
 
     def lazily(

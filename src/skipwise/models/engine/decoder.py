@@ -17,6 +17,7 @@ from skipwise.features import SpeechStates
 from skipwise.gating import GatePlan
 from skipwise.gating.steps import StepPlanner
 from skipwise.models.engine.branches import Norm, Source
+from skipwise.models.engine.graphs import BufferPool, GraphedState
 from skipwise.models.engine.state import DecoderState, PackedLayer, UtteranceState
 from skipwise.models.engine.step_state import StepState
 from skipwise.models.precision import Projection
@@ -49,6 +50,7 @@ class PackedDecoder:
     ) -> None:
         self._embedding, self._positions = embedding, positions
         self.layers = tuple(layers)
+        self._pool = BufferPool(layers)
         self._final_norm, self._output = final_norm, output
         self._start_token_id = start_token_id
 
@@ -58,9 +60,12 @@ class PackedDecoder:
         Raises:
             SkipwiseError: if a plan has several rows, but not one for each utterance.
         """
+        source, num_layers = Source.of(encoded), len(self.layers)
         if isinstance(gates, StepPlanner):
-            return StepState(Source.of(encoded), gates, len(self.layers))
-        return UtteranceState(Source.of(encoded), gates, len(self.layers))
+            return StepState(source, gates, num_layers)
+        if source.states.is_cuda and source.states.shape[0] == 1:
+            return GraphedState(source, gates, self._pool, num_layers)
+        return UtteranceState(source, gates, num_layers)
 
     def step(self, tokens: Int[Tensor, "batch beams new"], state: DecoderState) -> Float[Tensor, "batch beams vocab"]:
         """Return the logits after the last of `tokens`, which follow what each hypothesis has seen."""

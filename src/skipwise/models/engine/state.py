@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skipwise.gating import GatePlan
 from skipwise.gating.branch import ALL_OPEN, LayerGates, add_branch, gate_of
-from skipwise.models.cache import SelfAttentionCache, SourceAttentionCache
+from skipwise.models.cache import KeyValues, SelfAttentionCache, SourceAttentionCache, SourceKeyValues
 from skipwise.models.engine.branches import PackedFeedForward, PackedSelfAttention, PackedSourceAttention, Source
 
 
@@ -117,6 +117,14 @@ class UtteranceState(DecoderState):
 
     def gates_of(self, utterance: int, beam: int) -> None:
         return None
+
+    def own_key_values(self) -> list[KeyValues | None]:
+        """Return those of self-attention, layer by layer; None where it has not run."""
+        return [cache.key_values for cache in self._self_attn]
+
+    def source_key_values(self) -> list[SourceKeyValues | None]:
+        """Return those of source attention, layer by layer; None where it has not run."""
+        return [cache.key_values for cache in self._src_attn]
 
     def _reorder(self, parents: Int[Tensor, "batch new_beams"], unchanged: int) -> None:
         for cache in self._self_attn:
