@@ -10,7 +10,16 @@ from torch import nn
 
 from skipwise.errors import SkipwiseError
 from skipwise.models import precision
-from skipwise.models.precision import DTYPES, Dtype, PackedLinear, check_dtype, pack, pack_output, packed_copy
+from skipwise.models.precision import (
+    DTYPES,
+    Dtype,
+    PackedConv2d,
+    PackedLinear,
+    check_dtype,
+    pack,
+    pack_output,
+    packed_copy,
+)
 
 CPU = torch.device("cpu")
 needs_x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="packed weights are x86 only")
@@ -106,6 +115,22 @@ def test_an_int8_copy_packs_the_linear_layers_and_leaves_the_module_alone() -> N
     assert packed_copy(module, "fp16-packed") is module
     halved = packed_copy(module, "bf16")
     assert halved(states.bfloat16()).dtype == torch.bfloat16 and norm.weight.dtype == torch.float32
+
+
+@needs_x86
+@torch.no_grad()
+def test_a_convolution_becomes_a_product() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        conv, depthwise = nn.Conv2d(6, 10, (3, 2), stride=(2, 1)), nn.Conv2d(6, 6, 3, groups=6)
+        module, first = nn.Sequential(conv, nn.Sequential(depthwise)), nn.Conv2d(1, 6, 3, stride=2)
+    copied = packed_copy(nn.Sequential(first, module), "int8")
+    assert [type(copied.get_submodule(name)) for name in ("0", "1.0", "1.1.0")] == [nn.Conv2d, PackedConv2d, nn.Conv2d]
+    images = torch.randn(2, 6, 11, 9, generator=torch.Generator().manual_seed(1))
+    expected = conv(images)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        found = copied.get_submodule("1.0")(images.contiguous(memory_format=layout))
+        assert 0 < float((found - expected).abs().max() / expected.abs().max()) < RELATIVE["int8"]
 
 
 def test_auto_is_packed_where_that_is_possible(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,8 @@ def activation_dtype(dtype: Dtype) -> torch.dtype:
 def packed_copy(module: nn.Module, dtype: Dtype) -> nn.Module:
     """Return a module that computes the same in another precision: linear layers are packed, the rest is shared.
 
-    For large products only: `fp16-packed` gains where few rows meet many weights, and so stays fp32 here.
+    For large products only: `fp16-packed` gains where few rows meet many weights, and so stays fp32 here. Convolutions
+    over several channels become products too.
     """
     match dtype:
         case "fp32" | "fp16-packed":
@@ -192,6 +193,8 @@ def packed_copy(module: nn.Module, dtype: Dtype) -> nn.Module:
                 for name, child in list(parent.named_children()):
                     if isinstance(child, nn.Linear):
                         setattr(parent, name, PackedLinear(pack([child], dtype)))
+                    elif isinstance(child, nn.Conv2d) and child.in_channels > 1 and child.groups == 1:
+                        setattr(parent, name, PackedConv2d(child, dtype))
             return copied
 
 
@@ -205,6 +208,31 @@ class PackedLinear(nn.Module):
 
     def forward(self, states: Float[Tensor, "*rows in_features"]) -> Float[Tensor, "*rows out_features"]:
         return self.projection(states)
+
+
+@final
+class PackedConv2d(nn.Module):
+    """A convolution without padding as a projection of its windows (im2col)."""
+
+    def __init__(self, conv: nn.Conv2d, dtype: Dtype) -> None:
+        super().__init__()
+        assert set(conv.padding) == {0} and set(conv.dilation) == {1}
+        self._kernel_size, self._stride = conv.kernel_size, conv.stride
+        channels, (height, width) = conv.in_channels, conv.kernel_size
+        linear = nn.Linear(height * width * channels, conv.out_channels, bias=conv.bias is not None)
+        linear.weight = nn.Parameter(conv.weight.detach().permute(0, 2, 3, 1).flatten(1))
+        if conv.bias is not None:
+            linear.bias = nn.Parameter(conv.bias.detach())
+        self.projection = pack([linear], dtype)
+
+    def forward(
+        self, images: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch out_channels out_height out_width"]:
+        # [batch, out_height, out_width, channels, kernel_height, kernel_width]: views into what lies channels last
+        windows = images.permute(0, 2, 3, 1)
+        for axis, (size, step) in enumerate(zip(self._kernel_size, self._stride, strict=True), start=1):
+            windows = windows.unfold(axis, size, step)
+        return self.projection(windows.permute(0, 1, 2, 4, 5, 3).flatten(3)).permute(0, 3, 1, 2)
 
 
 def _weight_and_bias(layers: Sequence[nn.Linear], dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
