@@ -198,13 +198,13 @@ def test_many_requests_come_out_in_order_and_as_each_alone(
         for request in requests
     ]
     num_rows = []
-    encode = gated_transcriber.model.network.encode
+    encode = gated_transcriber.engine.encode
 
     def spy(embedded: object, plan: GatePlan) -> object:
         num_rows.append(plan.num_rows)
         return encode(embedded, plan)  # pyrefly: ignore[bad-argument-type]
 
-    monkeypatch.setattr(gated_transcriber.model.network, "encode", spy)
+    monkeypatch.setattr(gated_transcriber.engine, "encode", spy)
     for batch_s, expected_batches in ((120.0, 1), (4.0, 5), (0.1, 9)):
         num_rows.clear()
         found = list(gated_transcriber.transcribe_many(iter(requests), batch_s=batch_s))

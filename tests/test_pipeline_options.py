@@ -51,7 +51,7 @@ def test_a_language_that_is_not_given_is_predicted_and_then_decides_prompt_and_g
     others = [dense.transcribe(AUDIO, language=language) for language in dense.languages if language != found.language]
     assert any(other.segments[0].score != found.segments[0].score for other in others)
     encoded = model.network.encode(model.network.embed(model.network.extract([torch.tensor(AUDIO[0])])))
-    assert found.language == dense.languages[int(predict_language(model.network, encoded).argmax())]
+    assert found.language == dense.languages[int(predict_language(dense.engine, encoded).argmax())]
 
 
 def test_given_and_unknown_languages_share_a_batch(model: OwsmModel) -> None:

@@ -5,14 +5,13 @@ Shapes: B windows decoded together.
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 import torch
@@ -20,31 +19,25 @@ from jaxtyping import Float32
 
 from skipwise.audio import SAMPLE_RATE, AudioSource, load_audio, stream_audio
 from skipwise.data.languages import to_iso639_3
-from skipwise.decoding.hypothesis import Hypothesis
-from skipwise.decoding.language import predict_language
-from skipwise.decoding.long_form import SHORTEST_S, Cut, RollingAudio, cut_at_last_sentence
+from skipwise.decoding.long_form import SHORTEST_S, RollingAudio, cut_at_last_sentence
 from skipwise.decoding.options import DecodeOptions
-from skipwise.decoding.result import Alternative, Segment, Transcript
-from skipwise.decoding.search import search
-from skipwise.decoding.sentences import Sentence, sentences_of
+from skipwise.decoding.result import Transcript
+from skipwise.decoding.window_decoder import WindowDecoder
 from skipwise.decoding.windows import is_silence, quiet_windows
 from skipwise.decoding.work import (
     Job,
     Part,
     Request,
     Stretch,
-    audio_label,
     make_batches,
-    shared_timings,
     to_transcript,
 )
 from skipwise.errors import SkipwiseError, SkipwiseWarning
-from skipwise.features import SpeechStates
-from skipwise.gating import Context, GatePlan, Planner
+from skipwise.gating import Context, Planner
+from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.loading import OwsmModel, load_owsm
 from skipwise.models.planners import Gates, planner_for
-
-_NOTHING_FOUND = Hypothesis(tokens=(), score=0.0, finished=False)
+from skipwise.models.precision import Dtype, check_dtype
 
 
 @final
@@ -59,15 +52,19 @@ class Transcriber:
         sparsity: float | None = None,
         exact: bool = False,
         device: str | torch.device = "cpu",
+        dtype: Dtype | Literal["auto"] = "auto",
         options: DecodeOptions | None = None,
     ) -> None:
         """Load `model`: a folder, a Hub name, or None for the reference model; one in memory stays where it is.
 
         `sparsity` is the share of sites to skip in each gated stack, in [0, 1), if gates follow one; with `exact` as
-        many are skipped as that says, rounded, whatever the gates were trained for.
+        many are skipped as that says, rounded, whatever the gates were trained for. `dtype` is the precision that is
+        computed in; auto is the fastest on this machine that leaves the texts as they are. The weights are packed here:
+        make another Transcriber after they changed.
 
         Raises:
-            SkipwiseError: if the model or its gates cannot be read, do not belong together, or know no such budget.
+            SkipwiseError: if the model or its gates cannot be read, do not belong together, or know no such budget, or
+                the device does not compute in `dtype`.
         """
         if model is None:  # by its role, not by where this installation keeps it: results name their model
             model = replace(load_owsm(reference_model(), device=_checked_device(device)), name="reference")
@@ -79,7 +76,9 @@ class Transcriber:
             )
         self.model = model
         self.planner: Planner = planner_for(model, gates, sparsity=sparsity, exact=exact)
+        self.engine = OwsmEngine(model.network, check_dtype(dtype, model.network.feature_mean.device))
         self.options = options or DecodeOptions()
+        self._decoder = WindowDecoder(self.engine, model.vocabulary, self.planner, self.options)
         if self.options.timestamps and not model.network.config.timestamps_share:
             _warn_untrained(model, "timestamps")
         if self.options.condition_on_previous and not model.network.config.previous_text_share:
@@ -171,7 +170,7 @@ class Transcriber:
             stretch = Stretch(index, request, context, start_s, start_s + window_s)
             (part,) = self._parts([_job(stretch, samples, previous_text)])
             cut = cut_at_last_sentence(part.segment.tokens, self.model.network.config)
-            segment = self._cut_segment(part.segment, cut)
+            segment = self._decoder.cut(part.segment, cut)
             timings = replace(part.timings, audio_s=segment.end_s - segment.start_s)
             audio.advance(len(samples) if cut.advance_s is None else round(cut.advance_s * SAMPLE_RATE))
             if not self.options.condition_on_previous:
@@ -180,22 +179,6 @@ class Transcriber:
                 previous_text = "".join(sentence.text for sentence in segment.sentences)  # without spaces, as in ESPnet
             yield Part(stretch, segment, timings)
 
-    def _cut_segment(self, segment: Segment, cut: Cut) -> Segment:
-        """The segment as far as it holds, without alternatives, which end elsewhere; the next one begins at its end."""
-        if cut.advance_s is None:
-            return segment
-        tokens = segment.tokens[: cut.num_tokens]
-        end_s = min(segment.end_s, segment.start_s + cut.advance_s)
-        return replace(
-            segment,
-            end_s=end_s,
-            tokens=tokens,
-            finished=True,
-            alternatives=(),
-            text=self.model.vocabulary.decode(tokens).strip(),
-            sentences=self._sentences(tokens, segment.start_s, end_s),
-        )
-
     @property
     def _max_window_s(self) -> float:
         config = self.model.network.config
@@ -203,99 +186,8 @@ class Transcriber:
 
     def _parts(self, batch: Sequence[Job]) -> Iterator[Part]:
         """The batch's jobs with their results, in order; silence is not decoded."""
-        decoded = iter(self._decoded([job for job in batch if job.samples is not None]))
+        decoded = iter(self._decoder.decode([job for job in batch if job.samples is not None]))
         return (Part.silent(job.stretch) if job.samples is None else next(decoded) for job in batch)
-
-    @torch.inference_mode()
-    def _decoded(self, batch: Sequence[Job]) -> list[Part]:
-        if not batch:
-            return []
-        network = self.model.network
-        device = network.feature_mean.device
-        contexts = [job.stretch.context for job in batch]
-        clock = _Clock(device)
-
-        features = network.extract([job.samples.to(device) for job in batch if job.samples is not None])
-        features_s = clock.lap()
-        embedded = network.embed(features)
-        encoder_plan = self.planner.encoder(contexts, embedded.pooled())
-        encoded = network.encode(embedded, encoder_plan)
-        encoder_s = clock.lap()
-        contexts = self._heard(contexts, encoded)
-        decoder_plan = self._decoder_plan(contexts, encoded)
-        prompts = [self._prompt(job, context) for job, context in zip(batch, contexts, strict=True)]
-        found = search(network, encoded, prompts, options=self.options, gates=decoder_plan)
-        decoder_s = clock.lap()
-
-        plan, batch_s = encoder_plan.join(decoder_plan), sum(job.stretch.duration_s for job in batch)
-        seconds = (features_s, encoder_s, decoder_s)
-        return [
-            Part(
-                job.stretch,
-                self._segment(job.stretch, context, hypotheses, plan.row(row), len(prompts[row])),
-                shared_timings(job.stretch, job.stretch.duration_s / batch_s, seconds),
-            )
-            for row, (job, context, hypotheses) in enumerate(zip(batch, contexts, found, strict=True))
-        ]
-
-    def _decoder_plan(self, contexts: Sequence[Context], encoded: SpeechStates) -> GatePlan:
-        if self.options.method == "ctc":  # the decoder does not run
-            return GatePlan.all_open((), len(contexts))
-        return self.planner.decoder(contexts, encoded.pooled())
-
-    def _heard(self, contexts: Sequence[Context], encoded: SpeechStates) -> list[Context]:
-        """The contexts, with the likeliest language where none was given."""
-        unknown = [row for row, context in enumerate(contexts) if context.language is None]
-        heard = list(contexts)
-        if unknown:
-            rows = encoded.select(torch.tensor(unknown, device=encoded.states.device))
-            plan = self.planner.decoder([contexts[row] for row in unknown], rows.pooled())
-            best = predict_language(self.model.network, rows, plan).argmax(dim=1).tolist()
-            for row, language in zip(unknown, best, strict=True):
-                heard[row] = replace(contexts[row], language=self.languages[language])
-        return heard
-
-    def _prompt(self, job: Job, context: Context) -> list[int]:
-        previous = None if job.previous_text is None else self.model.vocabulary.encode_previous(job.previous_text)
-        return self.model.network.config.prompt(
-            str(context.language), str(context.task), timestamps=self.options.timestamps, previous=previous
-        )
-
-    def _segment(
-        self,
-        stretch: Stretch,
-        context: Context,
-        hypotheses: Sequence[Hypothesis],
-        plan: GatePlan,
-        num_prompt_tokens: int,
-    ) -> Segment:
-        if not hypotheses:
-            warnings.warn(
-                f"{audio_label(stretch.request.audio)}, {stretch.start_s:.1f} to {stretch.end_s:.1f} s: no hypothesis "
-                f"is as long as min_length_ratio {self.options.min_length_ratio:g} asks for. Ask for less.",
-                SkipwiseWarning,
-                stacklevel=2,
-            )
-        best, *others = hypotheses or [_NOTHING_FOUND]
-        return Segment(
-            start_s=stretch.start_s,
-            end_s=stretch.end_s,
-            text=self._text(best),
-            language=context.language,
-            tokens=best.tokens,
-            score=best.score,
-            finished=best.finished,
-            plan=plan,
-            num_prompt_tokens=0 if self.options.method == "ctc" else num_prompt_tokens,
-            sentences=self._sentences(best.tokens, stretch.start_s, stretch.end_s) if self.options.timestamps else (),
-            alternatives=tuple(Alternative(text=self._text(other), score=other.score) for other in others),
-        )
-
-    def _sentences(self, tokens: Sequence[int], start_s: float, end_s: float) -> tuple[Sentence, ...]:
-        return sentences_of(tokens, self.model.network.config, self.model.vocabulary, start_s=start_s, end_s=end_s)
-
-    def _text(self, hypothesis: Hypothesis) -> str:
-        return self.model.vocabulary.decode(hypothesis.tokens).strip()
 
 
 def reference_model() -> Path:
@@ -311,24 +203,6 @@ def reference_model() -> Path:
             "install skipwise again."
         )
     return folder
-
-
-@final
-class _Clock:
-    """Seconds between laps, with the work that was launched before a lap counted in it."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._last = self._now()
-
-    def lap(self) -> float:
-        last, self._last = self._last, self._now()
-        return self._last - last
-
-    def _now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter()
 
 
 def _warn_untrained(model: OwsmModel, what: str) -> None:

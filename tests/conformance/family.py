@@ -94,6 +94,12 @@ class FamilyCase(ABC):
         """Return the logits [B, L, V] of the same tokens, fed in chunks of these lengths to one cache."""
 
     @abstractmethod
+    def executed_incrementally(
+        self, model: nn.Module, tokens: Tensor, encoded: SpeechStates, plan: GatePlan | None, *, chunks: Sequence[int]
+    ) -> dict[GateSite, list[int]]:
+        """Return on how many rows and positions each decoder site ran, call by call, in `decode_incrementally`."""
+
+    @abstractmethod
     def search(
         self, model: nn.Module, encoded: SpeechStates, rows: Sequence[int], plan: GatePlan | None
     ) -> list[list[int]]:
@@ -136,6 +142,7 @@ class FamilyCase(ABC):
         encoder_plan = planner.encoder(contexts, embedded.pooled())
         encoded = self.encode(model, embedded, encoder_plan)
         decoder_plan = planner.decoder(contexts, encoded.pooled())
+        assert isinstance(decoder_plan, GatePlan)
         logits = self.decode(model, self.tokens(model, rows), encoded, decoder_plan)
         return encoder_plan.join(decoder_plan), (encoded, logits)
 

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from skipwise.decoding import DecodeOptions, search
 from skipwise.features import SpeechStates
 from skipwise.gating import Context, GatePlan, GateSite
-from skipwise.models.owsm.decoder import SourceStates
+from skipwise.models.engine.decoder import DecoderGates, PackedDecoder
 from skipwise.models.owsm.encoder import EncoderLayer
+from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.network import OwsmNetwork
-from tests.conformance.family import FamilyCase, Gates, SharedModule, counted
+from tests.conformance.family import FamilyCase, Gates, SharedModule
 from tests.conformance.suite import ConformanceSuite, PaddedBatchSuite
+from tests.projections import counted_projections, executed
 from tests.tiny import tiny_network, tone
 
 AUDIO = (tone(1.3), tone(0.6, seed=1), tone(0.95, seed=2))
@@ -83,24 +85,38 @@ class OwsmCase(FamilyCase):
     def decode_incrementally(
         self, model: nn.Module, tokens: Tensor, encoded: SpeechStates, plan: GatePlan | None, *, chunks: Sequence[int]
     ) -> Tensor:
-        network = _owsm(model)
-        cache, source = network.decoder.start_cache(), SourceStates(encoded)
-        gates = None if plan is None else network.decoder_gates(plan)
-        parts = [network.decoder(part, source, gates, cache) for part in tokens.split(list(chunks), dim=1)]
-        assert cache.length == tokens.shape[1]
-        return torch.cat(parts, dim=1)
+        return _in_chunks(OwsmEngine(_owsm(model)).decoder, tokens, encoded, plan, chunks)
+
+    def executed_incrementally(
+        self, model: nn.Module, tokens: Tensor, encoded: SpeechStates, plan: GatePlan | None, *, chunks: Sequence[int]
+    ) -> dict[GateSite, list[int]]:
+        decoder = OwsmEngine(_owsm(model)).decoder
+        with counted_projections(decoder) as counts:
+            _in_chunks(decoder, tokens, encoded, plan, chunks)
+        sites = [site for site in self.sites(model) if site.stack == "decoder"]
+        return {site: executed(counts, site.layer, site.kind) for site in sites}
 
     def search(
         self, model: nn.Module, encoded: SpeechStates, rows: Sequence[int], plan: GatePlan | None
     ) -> list[list[int]]:
         prompts = self._prompts(model)[list(rows)].tolist()
         options = DecodeOptions(max_length_ratio=-NUM_SEARCHED)
-        found = search(_owsm(model), encoded, prompts, options=options, gates=plan)
+        found = search(OwsmEngine(_owsm(model)), encoded, prompts, options=options, gates=plan)
         return [[*prompt, *found[row][0].tokens] for row, prompt in enumerate(prompts)]
 
     def _prompts(self, model: nn.Module) -> Tensor:
         config = _owsm(model).config
         return torch.tensor([config.prompt(str(context.language), str(context.task)) for context in self.contexts])
+
+
+def _in_chunks(
+    decoder: PackedDecoder, tokens: Tensor, encoded: SpeechStates, gates: DecoderGates, chunks: Sequence[int]
+) -> Tensor:
+    """The logits of whole prefixes that are fed in chunks."""
+    state = decoder.start(encoded, gates)
+    parts = [decoder.states(part[:, None], state)[:, 0] for part in tokens.split(list(chunks), dim=1)]
+    assert state.length == tokens.shape[1]
+    return decoder.logits(torch.cat(parts, dim=1))
 
 
 def _owsm(model: nn.Module) -> OwsmNetwork:
@@ -154,12 +170,18 @@ def test_the_encoder_is_projected_once_an_utterance_and_never_without_source_att
     case = OwsmCase(window_s=None)
     network = case.build()
     encoded, tokens = case.encode(network, case.embed(network, case.rows), None), case.tokens(network, case.rows)
-    names = [f"decoder.layers.{layer}.src_attn.attention.{side}_proj" for layer in (0, 1) for side in "kv"]
     plan = GatePlan.closing(network.config.gate_sites(), ["decoder.1.src_attn"], len(case.contexts))
     plan.gates[0, network.config.gate_sites().index(GateSite("decoder", 0, "src_attn"))] = False
-    with counted([network.get_submodule(name) for name in names]) as calls:
-        case.decode_incrementally(network, tokens, encoded, plan, chunks=[1] * tokens.shape[1])
-    assert [call.rows for call in calls] == [[2], [2], [], []]
+    decoder = OwsmEngine(network).decoder
+    with counted_projections(decoder) as counts:
+        _in_chunks(decoder, tokens, encoded, plan, [1] * tokens.shape[1])
+    two_rows = [2 * encoded.states.shape[1]]
+    assert [counts[layer, f"src_attn.{side}"] for layer in (0, 1) for side in ("key", "value")] == [
+        two_rows,
+        two_rows,
+        [],
+        [],
+    ]
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import Tensor
 from skipwise.decoding import DecodeOptions, Hypothesis
 from skipwise.features import SpeechStates
 from skipwise.gating import GatePlan
+from skipwise.gating.steps import StepPlanner
 from skipwise.models.owsm.network import OwsmNetwork
 
 LOG_ZERO = -1e10
@@ -37,7 +38,7 @@ def beam_search(
     encoded: SpeechStates,
     prompt: list[int],
     options: DecodeOptions,
-    gates: GatePlan | None = None,
+    gates: GatePlan | StepPlanner | None = None,
     *,
     min_ratio: float | None = None,
 ) -> list[Hypothesis]:
@@ -81,7 +82,7 @@ def best_of(
     encoded: SpeechStates,
     ctc: Tensor,
     options: DecodeOptions,
-    gates: GatePlan | None,
+    gates: GatePlan | StepPlanner | None,
 ) -> list[Running]:
     """The best continuations of all hypotheses by one token."""
     candidates: list[Running] = []

@@ -17,6 +17,8 @@ from skipwise.decoding.ended import EndedHypotheses
 from skipwise.errors import SkipwiseError
 from skipwise.features import SpeechStates
 from skipwise.gating import GatePlan
+from skipwise.models.engine.decoder import DecoderGates, PackedDecoder
+from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.network import OwsmNetwork
 from tests.decoding import reference
 from tests.tiny import tiny_network, tone
@@ -52,6 +54,21 @@ def prompts_of(network: OwsmNetwork, kind: str = "plain") -> list[list[int]]:
         network.config.prompt(language, task, timestamps=kind == "timestamps", previous=before)
         for (language, task), before in zip(CONTEXTS, previous, strict=True)
     ]
+
+
+def of_score(tokens: tuple[int, ...], score: float) -> Hypothesis:
+    return Hypothesis(tokens=tokens, score=score, finished=True)
+
+
+def searched(
+    network: OwsmNetwork,
+    encoded: SpeechStates,
+    prompts: Sequence[list[int]],
+    *,
+    options: DecodeOptions,
+    gates: DecoderGates = None,
+) -> list[list[Hypothesis]]:
+    return search(OwsmEngine(network), encoded, prompts, options=options, gates=gates)
 
 
 def alone(states: SpeechStates, row: int) -> SpeechStates:
@@ -93,7 +110,7 @@ def test_a_batch_finds_what_the_definition_finds_for_each_row(
     nbest = 12 if beam_size > 1 else 1
     options = DecodeOptions(beam_size=beam_size, nbest=nbest, ctc_weight=ctc_weight, max_length_ratio=-10)
     prompts = prompts_of(network, kind)
-    found = search(network, encoded, prompts, options=options)
+    found = searched(network, encoded, prompts, options=options)
     assert_same(found, expected(network, encoded, prompts, options))
     lengths = {len(hypothesis.tokens) for row in found for hypothesis in row}
     assert len({tuple(h.tokens for h in row) for row in found}) >= 2 and len(lengths) >= 2, "else this proves little"
@@ -117,7 +134,7 @@ def test_length_limits_and_bonuses_are_those_of_the_definition(
 ) -> None:
     options = replace(DecodeOptions(beam_size=3, nbest=9), **changes)
     prompts = prompts_of(network)
-    assert_same(search(network, encoded, prompts, options=options), expected(network, encoded, prompts, options))
+    assert_same(searched(network, encoded, prompts, options=options), expected(network, encoded, prompts, options))
 
 
 def test_plans_go_with_their_utterance_through_the_whole_search(network: OwsmNetwork, encoded: SpeechStates) -> None:
@@ -125,9 +142,9 @@ def test_plans_go_with_their_utterance_through_the_whole_search(network: OwsmNet
     gates = torch.tensor([[1, 0, 1, 1, 1, 1], [0, 1, 1, 0, 1, 1], [1, 0, 1, 1, 0, 1]]).bool()
     plan, prompts = GatePlan(sites, gates), prompts_of(network)
     options = DecodeOptions(beam_size=3, nbest=5, ctc_weight=0.2, max_length_ratio=-12)
-    found = search(network, encoded, prompts, options=options, gates=plan)
+    found = searched(network, encoded, prompts, options=options, gates=plan)
     assert_same(found, expected(network, encoded, prompts, options, plan))
-    assert found != search(network, encoded, prompts, options=options)
+    assert found != searched(network, encoded, prompts, options=options)
 
 
 def test_a_wider_beam_finds_better_hypotheses_and_nbest_cuts_their_list(
@@ -135,7 +152,12 @@ def test_a_wider_beam_finds_better_hypotheses_and_nbest_cuts_their_list(
 ) -> None:
     prompts = prompts_of(network)
     greedy, wide, two = (
-        search(network, encoded, prompts, options=DecodeOptions(beam_size=beam, nbest=nbest, max_length_ratio=-10))
+        search(
+            OwsmEngine(network),
+            encoded,
+            prompts,
+            options=DecodeOptions(beam_size=beam, nbest=nbest, max_length_ratio=-10),
+        )
         for beam, nbest in ((1, 1), (6, 9), (6, 2))
     )
     assert any(row[0].score > other[0].score + 0.1 for row, other in zip(wide, greedy, strict=True))
@@ -149,7 +171,12 @@ def test_a_wider_beam_finds_better_hypotheses_and_nbest_cuts_their_list(
 def test_the_ctc_head_changes_what_is_found(network: OwsmNetwork, encoded: SpeechStates) -> None:
     prompts = prompts_of(network)
     without, with_ctc = (
-        search(network, encoded, prompts, options=DecodeOptions(beam_size=4, ctc_weight=weight, max_length_ratio=-10))
+        search(
+            OwsmEngine(network),
+            encoded,
+            prompts,
+            options=DecodeOptions(beam_size=4, ctc_weight=weight, max_length_ratio=-10),
+        )
         for weight in (0.0, 0.3)
     )
     assert [row[0].tokens for row in without] != [row[0].tokens for row in with_ctc]
@@ -157,42 +184,47 @@ def test_the_ctc_head_changes_what_is_found(network: OwsmNetwork, encoded: Speec
 
 def test_what_is_too_short_is_no_hypothesis(network: OwsmNetwork, encoded: SpeechStates) -> None:
     options = DecodeOptions(beam_size=3, max_length_ratio=0.1, min_length_ratio=-9)
-    assert search(network, encoded, prompts_of(network), options=options) == [[], [], []]
+    assert searched(network, encoded, prompts_of(network), options=options) == [[], [], []]
 
 
 def test_a_beam_wider_than_the_vocabulary_is_refused(network: OwsmNetwork, encoded: SpeechStates) -> None:
     with pytest.raises(SkipwiseError, match=r"beam_size must be at most the vocabulary's \d+ tokens, got 9999"):
-        search(network, encoded, prompts_of(network), options=DecodeOptions(beam_size=9999))
+        searched(network, encoded, prompts_of(network), options=DecodeOptions(beam_size=9999))
 
 
 def test_the_search_stops_once_its_best_are_decided_and_finds_them_all_the_same(
     network: OwsmNetwork, encoded: SpeechStates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts, steps = prompts_of(network), []
-    usual = network.decoder.next_logits
-    monkeypatch.setattr(network.decoder, "next_logits", lambda *args: steps.append(1) or usual(*args))
+    usual = PackedDecoder.step
+    monkeypatch.setattr(PackedDecoder, "step", lambda *args: steps.append(1) or usual(*args))
     settings: list[dict[str, Any]] = [{}, {"nbest": 3}, {"length_bonus": -0.2, "nbest": 2}]
     for changes in settings:
         options = replace(DecodeOptions(beam_size=4, max_length_ratio=-20), **changes)
         steps.clear()
-        found = search(network, encoded, prompts, options=options)
+        found = searched(network, encoded, prompts, options=options)
         num_early = len(steps)
         with monkeypatch.context() as never:
             never.setattr(EndedHypotheses, "is_decided", lambda self, best_live: False)
             steps.clear()
-            late = search(network, encoded, prompts, options=options)
+            late = searched(network, encoded, prompts, options=options)
         assert [[h.tokens for h in row] for row in found] == [[h.tokens for h in row] for row in late]
         assert num_early < len(steps) == 20
     steps.clear()
-    search(network, encoded, prompts, options=DecodeOptions(beam_size=4, max_length_ratio=-20, length_bonus=0.1))
+    search(
+        OwsmEngine(network),
+        encoded,
+        prompts,
+        options=DecodeOptions(beam_size=4, max_length_ratio=-20, length_bonus=0.1),
+    )
     assert len(steps) == 20, "a score that can rise is waited for"
 
 
 def test_a_decision_waits_for_as_many_as_are_asked_for() -> None:
     ended = EndedHypotheses(DecodeOptions(beam_size=2, nbest=2), num_frames=100, prompt_length=4)
-    ended.add(0, (7,), -1.0, finished=True)
+    ended.add(0, of_score((7,), -1.0))
     assert not ended.is_decided(-50.0)
-    ended.add(1, (7, 7), -3.0, finished=True)
+    ended.add(1, of_score((7, 7), -3.0))
     assert ended.is_decided(-3.1) and not ended.is_decided(-3.0) and not ended.is_decided(-2.0)
 
 
@@ -200,11 +232,11 @@ def test_end_detection_wants_three_hopeless_lengths_in_a_row() -> None:
     """Hypotheses of 4 + 2, 3, 4 tokens in ESPnet's count (prompt and `<eos>`) are looked at 5 steps after their end."""
     ended = EndedHypotheses(DecodeOptions(max_length_ratio=0.0), num_frames=100, prompt_length=4)
     for step, score in ((0, -1.0), (1, -11.5), (2, -12.0), (3, -13.0)):
-        ended.add(step, (7,) * step, score, finished=True)
+        ended.add(step, of_score((7,) * step, score))
     assert [step for step in range(15) if ended.is_enough(step)] == [8]
-    ended.add(4, (7,) * 4, -10.9, finished=True)  # not hopeless: 9.9 below the best
+    ended.add(4, of_score((7,) * 4, -10.9))  # not hopeless: 9.9 below the best
     assert not ended.is_enough(9)
     limited = EndedHypotheses(DecodeOptions(max_length_ratio=0.4), num_frames=100, prompt_length=4)
     for step in range(4):
-        limited.add(step, (7,) * step, -100.0 * step, finished=True)
+        limited.add(step, of_score((7,) * step, -100.0 * step))
     assert not any(limited.is_enough(step) for step in range(15)), "there is a length limit"

@@ -12,8 +12,9 @@ from skipwise.decoding import DecodeOptions, Hypothesis, search
 from skipwise.errors import SkipwiseError
 from skipwise.features import SpeechStates
 from skipwise.gating import GatePlan
-from skipwise.models.owsm.decoder import SourceStates
+from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.network import OwsmNetwork
+from tests.projections import counted_projections
 from tests.tiny import tiny_network, tone
 
 NOISE = 2e-4
@@ -45,7 +46,7 @@ def greedy_search(
     gates: GatePlan | None = None,
 ) -> list[Hypothesis]:
     """The only hypothesis of each row."""
-    found = search(network, encoded, prompts.tolist(), options=options, gates=gates)
+    found = search(OwsmEngine(network), encoded, prompts.tolist(), options=options, gates=gates)
     assert [len(hypotheses) for hypotheses in found] == [1] * len(prompts)
     return [hypotheses[0] for hypotheses in found]
 
@@ -112,14 +113,14 @@ def test_cached_search_of_a_batch_finds_what_recomputing_each_row_alone_finds(
 def test_incremental_logits_are_the_full_ones(network: OwsmNetwork, planned: bool) -> None:
     encoded, prompts = encoded_by(network), prompts_of(network)
     tokens = torch.cat([prompts, torch.randint(1500, 1580, (4, 40), generator=torch.Generator().manual_seed(1))], dim=1)
-    gates = network.decoder_gates(mixed_plan(network)) if planned else None
-    source, cache = SourceStates(encoded), network.decoder.start_cache()
+    plan, decoder = mixed_plan(network) if planned else None, OwsmEngine(network).decoder
+    state = decoder.start(encoded, plan)
     pieces = [tokens[:, :4], *tokens[:, 4:].split(1, dim=1)]
-    incremental = torch.cat([network.decoder(piece, source, gates, cache) for piece in pieces], dim=1)
-    full = network.decoder(tokens, source, gates)
-    torch.testing.assert_close(incremental, full, rtol=0, atol=NOISE)
+    states = torch.cat([decoder.states(piece[:, None], state)[:, 0] for piece in pieces], dim=1)
+    full = network.decode(tokens, encoded, plan)
+    torch.testing.assert_close(decoder.logits(states), full, rtol=0, atol=NOISE)
     if planned:
-        assert (full - network.decoder(tokens, source)).abs().max() > 1.0
+        assert (full - network.decode(tokens, encoded)).abs().max() > 1.0
 
 
 def test_a_plan_changes_the_search_and_the_open_plan_does_not(network: OwsmNetwork) -> None:
@@ -140,20 +141,18 @@ def test_a_plan_of_one_row_serves_every_row_and_one_of_two_is_refused(network: O
 
 
 def test_a_branch_that_is_closed_for_all_rows_is_never_run(network: OwsmNetwork) -> None:
-    calls = dict.fromkeys(("self_attn", "src_attn", "ffn"), 0)
-
-    def count(kind: str) -> None:
-        calls[kind] += 1
-
-    layer = network.decoder.layers[0]
-    hooks = [getattr(layer, k).register_forward_hook(lambda *_, kind=k: count(kind)) for k in calls]
     options = DecodeOptions(max_length_ratio=-7)
-    plan = mixed_plan(network)
-    found = greedy_search(network, encoded_by(network), prompts_of(network), options=options, gates=plan)
-    for hook in hooks:
-        hook.remove()
-    assert max(len(hypothesis.tokens) for hypothesis in found) == 7
-    assert calls == {"self_attn": 7, "src_attn": 0, "ffn": 7}
+    engine, prompts = OwsmEngine(network), prompts_of(network).tolist()
+    with counted_projections(engine.decoder) as counts:
+        found = search(engine, encoded_by(network), prompts, options=options, gates=mixed_plan(network))
+    assert max(len(hypotheses[0].tokens) for hypotheses in found) == 7
+    assert {name: len(rows) for (layer, name), rows in counts.items() if layer == 0} == {
+        "self_attn.qkv": 7,
+        "self_attn.out": 7,
+        "ffn.inner": 7,
+        "ffn.out": 7,
+        **dict.fromkeys(("src_attn.query", "src_attn.key", "src_attn.value", "src_attn.out"), 0),
+    }
 
 
 def test_each_row_has_the_length_limit_of_its_own_frames(network: OwsmNetwork) -> None:

@@ -11,6 +11,7 @@ from skipwise.decoding import DecodeOptions, predict_language, search
 from skipwise.decoding.sentences import Sentence, sentences_of
 from skipwise.features import SpeechStates
 from skipwise.gating import GatePlan
+from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.network import OwsmNetwork
 from tests.tiny import tiny_architecture, tiny_network, tiny_vocabulary, tone
 
@@ -33,7 +34,7 @@ def encoded(network: OwsmNetwork) -> SpeechStates:
 
 @torch.no_grad()
 def test_the_best_path_merges_repeats_and_drops_blanks(network: OwsmNetwork, encoded: SpeechStates) -> None:
-    found = search(network, encoded, [[1], [1]], options=DecodeOptions(method="ctc"))
+    found = search(OwsmEngine(network), encoded, [[1], [1]], options=DecodeOptions(method="ctc"))
     for row, (hypothesis,) in enumerate(found):
         log_probs = network.ctc_logits(encoded)[row, : int(encoded.num_frames[row])].log_softmax(dim=-1)
         best = log_probs.argmax(dim=-1).tolist()
@@ -45,14 +46,14 @@ def test_the_best_path_merges_repeats_and_drops_blanks(network: OwsmNetwork, enc
 
 @torch.no_grad()
 def test_a_language_is_as_likely_as_its_token_after_sos(network: OwsmNetwork, encoded: SpeechStates) -> None:
-    found = predict_language(network, encoded)
+    found = predict_language(OwsmEngine(network), encoded)
     start = torch.full((2, 1), network.config.bos_token_id)
     logits = network.decode(start, encoded)[:, 0]
     tokens = [network.config.language_token_ids[language] for language in network.config.languages]
     assert len(tokens) == 3
     torch.testing.assert_close(found, logits[:, tokens].softmax(dim=-1), rtol=0, atol=1e-6)
     plan = GatePlan.closing(network.config.gate_sites(), ["decoder.1.src_attn"])
-    assert float((predict_language(network, encoded, plan) - found).abs().max()) > 1e-3
+    assert float((predict_language(OwsmEngine(network), encoded, plan) - found).abs().max()) > 1e-3
 
 
 def times(*seconds: float) -> list[int]:

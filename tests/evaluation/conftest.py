@@ -22,7 +22,10 @@ def transcribers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Transcriber,
     model = tiny_model(tmp_path_factory.mktemp("model"))
     adapter = attach_random_gates(model.network, scope="decoder")
     assert isinstance(detach(model.network), GateAdapter)
-    return Transcriber(model, gates="none", options=OPTIONS), Transcriber(model, gates=adapter, options=OPTIONS)
+    return (
+        Transcriber(model, gates="none", dtype="fp32", options=OPTIONS),
+        Transcriber(model, gates=adapter, dtype="fp32", options=OPTIONS),
+    )
 
 
 @pytest.fixture(scope="session")

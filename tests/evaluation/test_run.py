@@ -81,7 +81,7 @@ def test_the_record_is_json_with_everything_that_was_promised(pruned: Evaluation
         assert group["rtf"] == pytest.approx(group["seconds"]["total"] / group["seconds"]["audio"])
     settings = record["settings"]
     assert settings["data"] == "tones" and settings["gates"] == "adapter" and settings["threads"] == 1
-    assert settings["dtype"] == "float32" and settings["max_length_ratio"] == -6 and settings["seed"] == 0
+    assert settings["dtype"] == "fp32" and settings["max_length_ratio"] == -6 and settings["seed"] == 0
     assert "tok:13a" in settings["signatures"]["bleu"] and settings["versions"]["torch"]
 
 

@@ -14,6 +14,7 @@ from skipwise.decoding.hypothesis import Hypothesis
 from skipwise.decoding.options import DecodeOptions
 from skipwise.decoding.search import search
 from skipwise.features import SpeechStates
+from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.espnet_keys import architecture_from_espnet, from_espnet_state
 from skipwise.models.owsm.loading import OwsmModel
 from skipwise.models.owsm.network import OwsmNetwork
@@ -55,7 +56,7 @@ def prompt_of(model: OwsmModel, row: Row) -> list[int]:
 def decode(model: OwsmModel, encoded: SpeechStates, options: Options, rows: Sequence[Row]) -> list[list[Hypothesis]]:
     """Return the n-best list of each row; `encoded` has a row for each clip."""
     return search(
-        model.network,
+        OwsmEngine(model.network),
         encoded.select(torch.tensor([row.clip for row in rows])),
         [prompt_of(model, row) for row in rows],
         options=decode_options(options),

@@ -47,6 +47,7 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     normalize_length: options.NormalizeLength = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of batch order and intervals.")] = 0,
     device: options.Device = "cpu",
+    dtype: options.Dtype = "auto",
 ) -> None:
     """Score a model on a test set: WER, BLEU, chrF, what was skipped, and the time it took."""
     from skipwise.cli.tables import make_console, print_evaluation
@@ -68,7 +69,9 @@ def evaluate(  # noqa: PLR0913 one argument is one option
         length_bonus=length_bonus,
         normalize_length=normalize_length,
     )
-    transcriber = Transcriber(model, gates=gates, sparsity=sparsity, exact=exact, device=device, options=decoding)
+    transcriber = Transcriber(
+        model, gates=gates, sparsity=sparsity, exact=exact, device=device, dtype=dtype, options=decoding
+    )
     tasks = task or _tasks_of(transcriber, utterances)
     batches = make_batches(transcriber, utterances, tasks, batch_s=batch_s, seed=seed)
     rows, stopped = _decoded(transcriber, batches)

@@ -16,6 +16,10 @@ Sparsity = Annotated[
 ]
 Exact = Annotated[bool, typer.Option("--exact", help="Skip exactly that share, whatever the gates were trained for.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
+Dtype = Annotated[
+    Literal["auto", "fp32", "fp16-packed", "int8", "bf16"],
+    typer.Option("--dtype", help="Precision; auto: the fastest here that leaves the texts as they are."),
+]
 
 Method = Annotated[
     Literal["attention", "ctc"],

@@ -47,6 +47,7 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     length_bonus: options.LengthBonus = 0.0,
     normalize_length: options.NormalizeLength = False,
     device: options.Device = "cpu",
+    dtype: options.Dtype = "auto",
 ) -> None:
     """Write down, or translate, the speech in audio files of any format and length."""
     from skipwise.decoding.options import DecodeOptions
@@ -68,7 +69,9 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     )
     if timestamps and nbest > 1 and not as_json:
         raise SkipwiseError("--timestamps and --nbest are shown together by --json alone. Add it, or leave one out.")
-    transcriber = Transcriber(model, gates=gates, sparsity=sparsity, exact=exact, device=device, options=decoding)
+    transcriber = Transcriber(
+        model, gates=gates, sparsity=sparsity, exact=exact, device=device, dtype=dtype, options=decoding
+    )
     given = None if language == _PREDICTED else language
     transcriber.context(given, task)  # a mistake here is told once, not for each file
     num_failed = 0

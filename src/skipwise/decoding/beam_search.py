@@ -22,9 +22,8 @@ from skipwise.decoding.hypothesis import Hypothesis
 from skipwise.decoding.options import DecodeOptions
 from skipwise.decoding.token_rules import TokenRules
 from skipwise.features import SpeechStates
-from skipwise.gating import GatePlan
-from skipwise.models.owsm.decoder import SourceStates
-from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.engine.decoder import DecoderGates
+from skipwise.models.owsm.engine import OwsmEngine
 
 PRE_BEAM_RATIO = 1.5
 """Candidates that the CTC head scores, for each place in the beam: ESPnet's `pre_beam_ratio`."""
@@ -39,15 +38,15 @@ class BeamSearch:
 
     def __init__(
         self,
-        network: OwsmNetwork,
+        engine: OwsmEngine,
         encoded: SpeechStates,
         prompts: Int[Tensor, "batch prompt"],
         options: DecodeOptions,
-        gates: GatePlan | None,
+        gates: DecoderGates,
     ) -> None:
-        no_times = (prompts == network.config.no_timestamps_token_id).any(dim=1)
-        self._network, self._options, self._gates = network, options, gates
-        self._rules = TokenRules(network.config, always_without_times=bool(no_times.all()))
+        no_times = (prompts == engine.config.no_timestamps_token_id).any(dim=1)
+        self._decoder, self._options, self._eos = engine.decoder, options, engine.config.eos_token_id
+        self._rules = TokenRules(engine.config, always_without_times=bool(no_times.all()))
         self._ended = [
             EndedHypotheses(options, num_frames=num_frames, prompt_length=prompts.shape[1])
             for num_frames in encoded.num_frames.tolist()
@@ -55,13 +54,11 @@ class BeamSearch:
         # the rest belongs to the utterances that are still searched
         self._searched = list(self._ended)
         self._done: set[int] = set()
-        self._source = SourceStates(encoded)
-        self._cache = network.decoder.start_cache()
-        self._layer_gates = None if gates is None else network.decoder_gates(gates)
+        self._state = engine.decoder.start(encoded, gates)
         self._prefix_BKL = self._new_BKL = prompts[:, None]
         self._scores_BK = torch.zeros(prompts.shape[0], 1, device=prompts.device)
         uncounted = prompts.shape[1] - 1 if options.ctc_skips_prompt else 0
-        self._ctc = CtcPrefixScorer.of(network, encoded, uncounted) if options.ctc_weight > 0 else None
+        self._ctc = CtcPrefixScorer.of(engine.network, encoded, uncounted) if options.ctc_weight > 0 else None
         self._ctc_state = None if self._ctc is None else self._ctc.start()
 
     def run(self) -> list[list[Hypothesis]]:
@@ -83,7 +80,7 @@ class BeamSearch:
     def _score(self) -> tuple[Float[Tensor, "batch beams vocab"], CtcStep | None]:
         """The scores of every beam with every token after it."""
         options = self._options
-        logits_BKV = self._network.decoder.next_logits(self._new_BKL, self._source, self._layer_gates, self._cache)
+        logits_BKV = self._decoder.step(self._new_BKL, self._state)
         scores_BKV = (1 - options.ctc_weight) * logits_BKV.float().log_softmax(dim=-1) + options.length_bonus
         self._rules.forbid(scores_BKV, self._prefix_BKL)
         ctc_step = None
@@ -101,7 +98,7 @@ class BeamSearch:
         num_before, device = self._prefix_BKL.shape[1], scores_BK.device
         parents_BK, tokens_BK = torch.tensor(parents, device=device), torch.tensor(tokens, device=device)
         if num_before != self._options.beam_size or any(row != list(range(num_before)) for row in parents):
-            self._cache.reorder(parents_BK)
+            self._state.reorder(parents_BK, unchanged=_num_shared(self._prefix_BKL))
             self._prefix_BKL = self._prefix_BKL.gather(
                 1, parents_BK[..., None].expand(-1, -1, self._prefix_BKL.shape[2])
             )
@@ -109,11 +106,11 @@ class BeamSearch:
             self._ctc_state = ctc_step.follow(parents_BK, tokens_BK)
         self._new_BKL = tokens_BK[..., None]
         self._prefix_BKL = torch.cat([self._prefix_BKL, self._new_BKL], dim=2)
-        self._scores_BK = scores_BK.masked_fill(tokens_BK == self._network.config.eos_token_id, -torch.inf)
+        self._scores_BK = scores_BK.masked_fill(tokens_BK == self._eos, -torch.inf)
 
     def _collect(self, step: int, tokens: list[list[int]], scores: list[list[float]]) -> None:
         """Put away what ended at this step, and mark the utterances that are done."""
-        eos, minus_infinity = self._network.config.eos_token_id, float("-inf")
+        eos, minus_infinity = self._eos, float("-inf")
         for place, ended in enumerate(self._searched):
             if place in self._done:
                 continue
@@ -123,7 +120,15 @@ class BeamSearch:
                     continue
                 if token == eos or is_last:
                     text = self._prefix_BKL[place, beam, -(step + 1) :].tolist()
-                    ended.add(step, tuple(text[:-1] if token == eos else text), score, finished=token == eos)
+                    ended.add(
+                        step,
+                        Hypothesis(
+                            tokens=tuple(text[:-1] if token == eos else text),
+                            score=score,
+                            finished=token == eos,
+                            gates=self._state.gates_of(place, beam),
+                        ),
+                    )
                 else:
                     best_live = max(best_live, score)
             if best_live == minus_infinity or ended.is_enough(step) or ended.is_decided(best_live):
@@ -140,11 +145,7 @@ class BeamSearch:
         self._prefix_BKL, self._new_BKL, self._scores_BK = (
             tensor[kept_B] for tensor in (self._prefix_BKL, self._new_BKL, self._scores_BK)
         )
-        self._source = self._source.keep(kept_B)
-        self._cache.keep(kept_B)
-        if self._gates is not None:
-            self._gates = self._gates.select(kept)
-            self._layer_gates = self._network.decoder_gates(self._gates)
+        self._state.keep(kept_B)
         if self._ctc is not None and self._ctc_state is not None:
             self._ctc, self._ctc_state = self._ctc.keep(kept_B), self._ctc_state.keep(kept_B)
 
@@ -152,3 +153,11 @@ class BeamSearch:
 def _split(indices: list[list[int]], vocab_size: int) -> tuple[list[list[int]], list[list[int]]]:
     """The beam and the token that each index over beams x vocabulary stands for."""
     return [[i // vocab_size for i in row] for row in indices], [[i % vocab_size for i in row] for row in indices]
+
+
+def _num_shared(prefix_BKL: Int[Tensor, "batch beams length"]) -> int:
+    """How many first tokens the beams of each utterance have in common; 0 where asking would stall a GPU."""
+    if prefix_BKL.is_cuda:
+        return 0
+    differs_L = (prefix_BKL != prefix_BKL[:, :1]).flatten(0, 1).any(dim=0)
+    return int(differs_L.to(torch.uint8).argmax()) if bool(differs_L.any()) else prefix_BKL.shape[2]

@@ -39,12 +39,12 @@ class EndedHypotheses:
         """Return whether every hypothesis ends at this step, whatever its last token is."""
         return step >= self._most - 1
 
-    def add(self, step: int, tokens: tuple[int, ...], score: float, *, finished: bool) -> None:
-        """Take a hypothesis that ended at `step`, unless it is too short; `tokens` are without `<eos>`."""
+    def add(self, step: int, hypothesis: Hypothesis) -> None:
+        """Take a hypothesis that ended at `step`, unless it is too short."""
         if step >= self._fewest:
             # ESPnet appends an `<eos>` to all at the last step, even to what just ended
             length = self._prompt_length + step + 1 + self.is_last(step)
-            self._ended.append(_Ended(Hypothesis(tokens=tokens, score=score, finished=finished), length))
+            self._ended.append(_Ended(hypothesis, length))
 
     def is_enough(self, step: int) -> bool:
         """Return whether longer hypotheses only get worse: ESPnet's end detection, where there is no length limit.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
+
+from jaxtyping import Bool
+from torch import Tensor
 
 
 @final
@@ -17,3 +20,5 @@ class Hypothesis:
     """Weighted sum of the log-probabilities of the tokens and, if it was predicted, of `<eos>`, plus length bonuses."""
     finished: bool
     """False where the length limit ended it before `<eos>` did."""
+    gates: Bool[Tensor, "positions sites"] | None = field(default=None, compare=False)
+    """Which sites were open at each position that was fed, prompt included; None where its plan is the utterance's."""

@@ -10,17 +10,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skipwise.features import SpeechStates
-from skipwise.gating import GatePlan
-from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.engine.decoder import DecoderGates
+from skipwise.models.owsm.engine import OwsmEngine
 
 
 @torch.inference_mode()
 def predict_language(
-    network: OwsmNetwork, encoded: SpeechStates, gates: GatePlan | None = None
+    engine: OwsmEngine, encoded: SpeechStates, gates: DecoderGates = None
 ) -> Float[Tensor, "batch languages"]:
-    """Return the probability of each of the model's languages (`network.config.languages`) for each row."""
-    num_rows = encoded.states.shape[0]
-    start = torch.full((num_rows, 1), network.config.bos_token_id, device=encoded.states.device)
-    logits = network.decode(start, encoded, gates)[:, -1].float()
-    tokens = torch.tensor(list(network.config.language_token_ids.values()), device=logits.device)
+    """Return the probability of each of the model's languages (`engine.config.languages`) for each row."""
+    config, device = engine.config, encoded.states.device
+    start = torch.full((encoded.states.shape[0], 1, 1), config.bos_token_id, device=device)
+    logits = engine.decoder.step(start, engine.decoder.start(encoded, gates))[:, 0].float()
+    tokens = torch.tensor(list(config.language_token_ids.values()), device=device)
     return logits[:, tokens].softmax(dim=-1)

@@ -41,9 +41,12 @@ class Segment:
     finished: bool
     """False where the length limit cut the text off."""
     plan: GatePlan
-    """The gates that it ran under: one row over the gated sites of both stacks; no site for silence."""
+    """The gates that it ran under: one row over the gated sites of both stacks; no site for silence. Gates that
+    are decided at every step are in `step_plan`."""
     num_prompt_tokens: int
     """Tokens that the decoder was started with; 0 where it did not run."""
+    step_plan: GatePlan | None = None
+    """The decoder's gates at each position that predicted a token, [1, positions, sites], if each had its own."""
     is_silent: bool = False
     """Nothing was decoded here: there was no sound."""
     sentences: tuple[Sentence, ...] = ()
@@ -105,8 +108,9 @@ class Transcript:
         """The mean share of skipped sites over the segments, however long, for each stack that has gates."""
         shares: dict[Stack, list[float]] = {}
         for segment in self.segments:
-            for stack, share in sparsity_by_stack(segment.plan).items():
-                shares.setdefault(stack, []).append(share)
+            for plan in (segment.plan, segment.step_plan):
+                for stack, share in ({} if plan is None else sparsity_by_stack(plan)).items():
+                    shares.setdefault(stack, []).append(share)
         return {stack: sum(values) / len(values) for stack, values in shares.items()}
 
     def to_dict(self) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def describe_settings(transcriber: Transcriber) -> dict[str, Any]:
         **_budget(transcriber),
         **asdict(transcriber.options),
         "device": str(weight.device),
-        "dtype": str(weight.dtype).removeprefix("torch."),
+        "dtype": transcriber.engine.dtype,
         "threads": torch.get_num_threads(),
         "processor": platform.machine(),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _VERSIONS_OF},

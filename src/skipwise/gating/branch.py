@@ -42,8 +42,8 @@ class RowGate:
 class ScaledGate:
     """The branch runs on every row and is multiplied: training."""
 
-    values: Float[Tensor, " batch"]
-    """One differentiable gate a row."""
+    values: Float[Tensor, "batch *time"]
+    """One differentiable gate a row, or one a position of it."""
 
 
 SiteGate = OpenGate | RowGate | ScaledGate
@@ -87,7 +87,7 @@ def branch_output(
         case OpenGate():
             return branch(hidden, None)
         case ScaledGate(values):
-            return branch(hidden, None) * values[:, None, None]
+            return branch(hidden, None) * _to_positions(values)
         case RowGate(rows) if rows.numel() == 0:
             return None
         case RowGate(rows):
@@ -103,8 +103,12 @@ def add_branch(
         case OpenGate():
             return hidden + branch(hidden, None)
         case ScaledGate(values):
-            return hidden + branch(hidden, None) * values[:, None, None]
+            return hidden + branch(hidden, None) * _to_positions(values)
         case RowGate(rows) if rows.numel() == 0:
             return hidden
         case RowGate(rows):
             return hidden.index_add(0, rows, branch(hidden[rows], rows).to(hidden.dtype))
+
+
+def _to_positions(values: Float[Tensor, "batch *time"]) -> Float[Tensor, "batch #time 1"]:
+    return values[:, None, None] if values.ndim == 1 else values[..., None]

@@ -1,6 +1,6 @@
 """Plans: the decided gates of a call. `GatePlan` is hard and on the CPU, `GateSample` is differentiable.
 
-Shapes: B rows (utterances, or utterance-task pairs in training), S sites.
+Shapes: B rows (utterances, or utterance-task pairs in training), L positions of a step plan, S sites.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class GatePlan:
 
     sites: tuple[GateSite, ...]
     """The S sites of the columns."""
-    gates: Bool[Tensor, "batch sites"]
-    """True where a site is open; on the CPU."""
+    gates: Bool[Tensor, "batch *positions sites"]
+    """True where a site is open; on the CPU. In a step plan each of a row's positions has its own."""
 
     def __post_init__(self) -> None:
         assert self.gates.dtype == torch.bool and self.gates.device.type == "cpu"
-        assert self.gates.ndim == 2 and self.gates.shape[1] == len(self.sites)
+        assert self.gates.ndim in (2, 3) and self.gates.shape[-1] == len(self.sites)
 
     @classmethod
     def all_open(cls, sites: Iterable[GateSite], num_rows: int = 1) -> GatePlan:
@@ -64,6 +64,11 @@ class GatePlan:
     def num_rows(self) -> int:
         return self.gates.shape[0]
 
+    @property
+    def is_stepwise(self) -> bool:
+        """Whether each position has gates of its own."""
+        return self.gates.ndim == 3
+
     def join(self, other: GatePlan) -> GatePlan:
         """Return the plan over this plan's sites and then those of `other`, row by row."""
         assert self.num_rows == other.num_rows and not set(self.sites) & set(other.sites)
@@ -72,7 +77,7 @@ class GatePlan:
     def of_stack(self, stack: Stack) -> GatePlan:
         """Return the part of the plan that concerns one stack."""
         keep = [column for column, site in enumerate(self.sites) if site.stack == stack]
-        return GatePlan(tuple(self.sites[column] for column in keep), self.gates[:, keep])
+        return GatePlan(tuple(self.sites[column] for column in keep), self.gates[..., keep])
 
     def row(self, index: int) -> GatePlan:
         """Return the plan of one row."""
@@ -92,15 +97,17 @@ class GatePlan:
             return self
         if self.num_rows != 1:
             raise SkipwiseError(f"a plan must have one row or one per utterance ({num_rows}); got {self.num_rows}.")
-        return GatePlan(self.sites, self.gates.expand(num_rows, -1).contiguous())
+        return GatePlan(self.sites, self.gates.expand(num_rows, *self.gates.shape[1:]).contiguous())
 
     def key(self, row: int = 0) -> tuple[bool, ...]:
         """Return a row's gates as a hashable value: equal for equal decisions."""
-        return tuple(self.gates[row].tolist())
+        return tuple(self.gates[row].flatten().tolist())
 
     def closed(self, row: int = 0) -> tuple[GateSite, ...]:
-        """Return the sites that are skipped in a row."""
-        return tuple(site for site, is_open in zip(self.sites, self.key(row), strict=True) if not is_open)
+        """Return the sites that are skipped in a row: those of a step plan that are at every position."""
+        gates = self.gates[row]
+        ever_open = (gates.any(dim=0) if self.is_stepwise else gates).tolist()
+        return tuple(site for site, is_open in zip(self.sites, ever_open, strict=True) if not is_open)
 
     def sparsity(self, stack: Stack | None = None) -> float:
         """Return the share of sites that are skipped, of one stack or of all: in [0, 1]; 0 where there is no site."""
@@ -108,11 +115,16 @@ class GatePlan:
         return 1.0 - gates.float().mean().item() if gates.numel() else 0.0
 
     def layer_gates(self, stack: Stack, num_layers: int, device: torch.device | str = "cpu") -> tuple[LayerGates, ...]:
-        """Return the gates of each layer of a stack, ready for its layers: made once a plan, not once a step."""
+        """Return the gates of each layer of a stack, ready for its layers: made once a plan, not once a step.
+
+        Those of a step plan multiply: for whole prefixes.
+        """
         return _by_layer(self.sites, stack, num_layers, lambda column: self._site_gate(column, device))
 
     def _site_gate(self, column: int, device: torch.device | str) -> SiteGate:
-        gates = self.gates[:, column]
+        gates = self.gates[..., column]
+        if self.is_stepwise:
+            return OPEN if bool(gates.all()) else ScaledGate(gates.float().to(device))
         return OPEN if bool(gates.all()) else RowGate(gates.nonzero()[:, 0].to(device), self.num_rows)
 
 

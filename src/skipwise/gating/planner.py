@@ -14,6 +14,7 @@ from skipwise.errors import SkipwiseError
 from skipwise.gating.adapter import GateAdapter
 from skipwise.gating.context import Context
 from skipwise.gating.plan import GatePlan
+from skipwise.gating.steps import StepPlanner
 
 
 class Planner(ABC):
@@ -24,8 +25,13 @@ class Planner(ABC):
         """Return the encoder's plan; `pooled_input` is the mean conv embedding over the frames of real samples."""
 
     @abstractmethod
-    def decoder(self, contexts: Sequence[Context], pooled_encoded: Float[Tensor, "batch dim"]) -> GatePlan:
-        """Return the decoder's plan; `pooled_encoded` is the mean encoder output over the frames of real samples."""
+    def decoder(
+        self, contexts: Sequence[Context], pooled_encoded: Float[Tensor, "batch dim"]
+    ) -> GatePlan | StepPlanner:
+        """Return the decoder's plan, or what decides one for each of its positions.
+
+        `pooled_encoded` is the mean encoder output over the frames of real samples.
+        """
 
 
 @final

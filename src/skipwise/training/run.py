@@ -162,11 +162,11 @@ def _dev_evaluation(config: TrainConfig, model: OwsmModel) -> Callable[[Sequence
 
     def measure(dev: Sequence[Utterance]) -> dict[str, float]:
         adapter = model.network.gate_adapter
-        metrics = _metrics(Transcriber(model, gates=None), dev, config.data.tasks)
+        metrics = _metrics(Transcriber(model, gates=None, dtype="fp32"), dev, config.data.tasks)
         if adapter is None:
             return metrics
         for budget in _DEV_BUDGETS if adapter.is_elastic else (None,):
-            transcriber = Transcriber(model, gates=adapter, sparsity=budget)
+            transcriber = Transcriber(model, gates=adapter, sparsity=budget, dtype="fp32")
             prefix = "pruned_" if budget is None else f"pruned_{round(100 * budget)}_"
             pruned = _metrics(transcriber, dev, config.data.tasks)
             metrics |= {f"{prefix}{name}": value for name, value in pruned.items()}

@@ -19,6 +19,7 @@ from transformers.integrations import TensorBoardCallback
 
 from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError, SkipwiseWarning
+from skipwise.memory import is_out_of_memory
 from skipwise.training.batches import StepDataset, only_item
 from skipwise.training.config import OptimisationSection, TrainConfig
 from skipwise.training.objective import GatedObjective
@@ -84,7 +85,7 @@ class SkipwiseTrainer(Trainer):
             try:
                 return self._in_pieces(model, inputs, step, pieces)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if len(pieces) >= len(places) or self.args.world_size > 1:
                     raise SkipwiseError(
@@ -199,11 +200,6 @@ def _arguments(config: TrainConfig, *, has_dev: bool) -> TrainingArguments:
 
 def _num_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch has a type for GPUs alone; its CPU allocator raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _parameter_groups(model: nn.Module, chosen: OptimisationSection, gate_rate: float) -> list[dict[str, Any]]:

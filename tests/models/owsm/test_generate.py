@@ -18,9 +18,11 @@ from skipwise.decoding import DecodeOptions, search
 from skipwise.errors import SkipwiseError
 from skipwise.gating import Context, GatePlan
 from skipwise.models.attach import gated, planner_of
+from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.modeling import OwsmForConditionalGeneration
 from skipwise.models.owsm.network import OwsmNetwork
 from tests.models.owsm.clips import AUDIO, both_windows, inputs_of
+from tests.projections import counted_projections, executed
 from tests.tiny import LANGUAGES, attach_random_gates
 
 NUM_TOKENS = 16
@@ -39,7 +41,7 @@ def greedy_tokens(
     encoded = network.encode(embedded, planner.encoder(contexts, embedded.pooled()))
     plan = planner.decoder(contexts, encoded.pooled())
     prompts = [network.config.prompt(str(c.language), str(c.task)) for c in contexts]
-    found = search(network, encoded, prompts, options=DecodeOptions(max_length_ratio=ratio), gates=plan)
+    found = search(OwsmEngine(network), encoded, prompts, options=DecodeOptions(max_length_ratio=ratio), gates=plan)
     return [list(hypotheses[0].tokens) for hypotheses in found]
 
 
@@ -104,16 +106,14 @@ def test_a_skipped_module_leaves_no_hole_in_cached_decoding(
 
 
 def test_generate_does_not_run_closed_modules(model: OwsmForConditionalGeneration, inputs: dict[str, Any]) -> None:
-    calls = {"decoder.0.src_attn": 0, "decoder.1.src_attn": 0}
-    for name in calls:
-
-        def count(*_: Any, site: str = name) -> None:
-            calls[site] += 1
-
-        model.model.get_submodule(name.replace("decoder.", "decoder.layers.")).register_forward_hook(count)
     with gated(model, GatePlan.closing(model.config.gate_sites(), ["decoder.0.src_attn"])):
-        model.generate(**inputs, language="deu", max_new_tokens=5, min_new_tokens=5)
-    assert calls == {"decoder.0.src_attn": 0, "decoder.1.src_attn": 5}
+        outputs = model.encode(**inputs, language="deu")
+        cache = model.start_cache(outputs, language="deu", task="asr")
+        with counted_projections(cache.decoder) as counts:
+            model.generate(
+                encoder_outputs=outputs, past_key_values=cache, language="deu", max_new_tokens=5, min_new_tokens=5
+            )
+    assert {layer: len(executed(counts, layer, "src_attn")) for layer in (0, 1)} == {0: 0, 1: 5}
 
 
 def test_without_a_limit_a_row_ends_at_one_token_a_frame(folder: Path) -> None:
@@ -186,10 +186,9 @@ def test_a_cache_counts_positions_and_cannot_be_taken_apart(
         (lambda: cache.batch_repeat_interleave(2), "cannot be repeated"),
         (lambda: cache.batch_select_indices(torch.tensor([0])), "cannot be selected"),
         (lambda: cache.update(tokens, tokens, 0), "only OWSM's own layers"),
+        (cache.reset, "cannot be used again"),
     ):
         with pytest.raises(SkipwiseError, match=message):
             call()
-    cache.reset()
-    assert cache.get_seq_length() == 0
     with pytest.raises(SkipwiseError, match="past_key_values must be the OwsmCache"):
         model.generate(**inputs, language="deu", past_key_values=DynamicCache())

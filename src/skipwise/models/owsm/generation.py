@@ -8,47 +8,48 @@ from __future__ import annotations
 from typing import Any, final
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import Cache, LogitsProcessor, StoppingCriteria
 
 from skipwise.errors import SkipwiseError
-from skipwise.gating.branch import LayerGates
-from skipwise.models.cache import DecoderCache
-from skipwise.models.owsm.decoder import SourceStates
+from skipwise.models.engine.decoder import PackedDecoder
+from skipwise.models.engine.state import DecoderState
 
 
 @final
 class OwsmCache(Cache):
-    """`DecoderCache` where transformers expects a cache of its own; made for one utterance batch and one plan.
+    """A decoder and its state where transformers expects a cache of its own; made for one utterance batch and its plan.
 
     Positions come from the count of positions seen. transformers reads them from layer 0, which may be skipped.
     """
 
-    def __init__(self, cache: DecoderCache, source: SourceStates, gates: tuple[LayerGates, ...]) -> None:
+    def __init__(self, decoder: PackedDecoder, state: DecoderState) -> None:
         super().__init__(layers=[])
-        self.decoder_cache = cache
-        self.source = source
-        self.gates = gates
+        self.decoder, self._state = decoder, state
+
+    def decode(self, tokens: Int[Tensor, "batch new"]) -> Float[Tensor, "batch new vocab"]:
+        """Return the logits after each of `tokens`, which follow what the cache has seen."""
+        return self.decoder.logits(self.decoder.states(tokens[:, None], self._state)[:, 0])
 
     def __len__(self) -> int:
-        return len(self.decoder_cache.self_attn)
+        return len(self.decoder.layers)
 
     @property
     def is_croppable(self) -> bool:
         return False
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        return self.decoder_cache.length
+        return self._state.length
 
     def get_max_length(self, layer_idx: int | None = None) -> int:
         return -1  # no limit
 
     def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
-        return self.decoder_cache.length + query_length, 0
+        return self._state.length + query_length, 0
 
     def reset(self) -> None:
-        self.decoder_cache = DecoderCache(len(self))
+        raise SkipwiseError("an OwsmCache cannot be used again: its plan belongs to one utterance batch.")
 
     def update(self, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         raise SkipwiseError("only OWSM's own layers write into an OwsmCache.")

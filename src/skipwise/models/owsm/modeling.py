@@ -39,7 +39,7 @@ from skipwise.features.log_mel import num_feature_frames
 from skipwise.gating import Context
 from skipwise.models.attach import planner_of
 from skipwise.models.owsm.configuration import OwsmConfig
-from skipwise.models.owsm.decoder import SourceStates
+from skipwise.models.owsm.engine import pack_decoder
 from skipwise.models.owsm.generation import NoTimestamps, OneTokenAFrame, OwsmCache
 from skipwise.models.owsm.loading import GATES_FOLDER, MODEL_TYPE, base_state
 from skipwise.models.owsm.loss import IGNORED_LABEL, attention_loss, ctc_loss
@@ -197,7 +197,8 @@ class OwsmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Return the empty cache of a new utterance batch, with the decoder's plan decided."""
         encoded = encoder_outputs.speech_states()
         plan = planner_of(self.model).decoder(_contexts(language, task, encoded.states.shape[0]), encoded.pooled())
-        return OwsmCache(self.model.decoder.start_cache(), SourceStates(encoded), self.model.decoder_gates(plan))
+        decoder = pack_decoder(self.model.decoder, None, start_token_id=self.config.bos_token_id)
+        return OwsmCache(decoder, decoder.start(encoded, plan))
 
     @torch.no_grad()
     def generate(  # pyrefly: ignore[bad-override]
@@ -260,7 +261,7 @@ class OwsmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if not isinstance(cache, OwsmCache | None):
             raise SkipwiseError("past_key_values must be the OwsmCache of start_cache(), or left out.")
         if cache is not None:
-            return self.model.decoder(tokens, cache.source, cache.gates, cache.decoder_cache)
+            return cache.decode(tokens)
         encoded = encoder_outputs.speech_states()
         plan = planner_of(self.model).decoder(_contexts(language, task, tokens.shape[0]), encoded.pooled())
         return self.model.decode(tokens, encoded, plan)

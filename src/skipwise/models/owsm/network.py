@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from skipwise.features import SpeechStates, extract_features
 from skipwise.gating import GateAdapter, GatePlan, GateSample, Planner
 from skipwise.gating.branch import LayerGates
+from skipwise.gating.steps import PrefixMeans, StepPlanner
+from skipwise.models.engine.branches import Source
 from skipwise.models.owsm.architecture import OwsmArchitecture
-from skipwise.models.owsm.decoder import OwsmDecoder, SourceStates
+from skipwise.models.owsm.decoder import OwsmDecoder
 from skipwise.models.owsm.encoder import OwsmEncoder
 
 _CTC_FRAMES_AT_ONCE = 64
@@ -56,9 +58,13 @@ class OwsmNetwork(nn.Module):
 
     def embed(self, features: SpeechStates) -> SpeechStates:
         """Return the normalised and subsampled features: what the encoder's plan is decided from."""
+        # features stay fp32 where the weights are loaded as fp16
+        return self.encoder.embed(self.normalise(features, self.ctc_head.weight.dtype))
+
+    def normalise(self, features: SpeechStates, dtype: torch.dtype) -> SpeechStates:
+        """Return features with the corpus's mean and variance taken out, as `dtype`."""
         normalised = (features.states - self.feature_mean) / self.feature_std
-        cast = normalised.to(self.ctc_head.weight.dtype)  # features stay fp32 where the weights are loaded as fp16
-        return self.encoder.embed(SpeechStates(cast, features.num_frames, features.num_real_frames))
+        return SpeechStates(normalised.to(dtype), features.num_frames, features.num_real_frames)
 
     def encode(self, embedded: SpeechStates, gates: GatePlan | GateSample | None = None) -> SpeechStates:
         """Return the encoder's states for the output of `embed`; sites that `gates` does not name are open."""
@@ -73,13 +79,21 @@ class OwsmNetwork(nn.Module):
         self,
         tokens: Int[Tensor, "batch length"],
         encoded: SpeechStates,
-        gates: GatePlan | GateSample | None = None,
+        gates: GatePlan | GateSample | StepPlanner | None = None,
     ) -> Float[Tensor, "batch length vocab"]:
         """Return the logits after each position of whole prefixes: teacher forcing."""
+        if isinstance(gates, StepPlanner):
+            gates = self.step_plan(tokens, gates)
         if isinstance(gates, GatePlan):
             gates = gates.expand(tokens.shape[0])
         layer_gates = None if gates is None else self.decoder_gates(gates)
-        return self.decoder(tokens, SourceStates(encoded), layer_gates)
+        return self.decoder(tokens, Source.of(encoded), layer_gates)
+
+    def step_plan(self, tokens: Int[Tensor, "batch length"], planner: StepPlanner) -> GatePlan:
+        """Return the gates that a step planner decides for each position of whole prefixes."""
+        embedded = self.decoder.embed_tokens(tokens)
+        means = PrefixMeans().extend(embedded, tokens == self.config.bos_token_id)
+        return GatePlan(planner.sites, planner.gates(embedded[:, None], means[:, None])[:, 0])
 
     def decoder_gates(self, gates: GatePlan | GateSample) -> tuple[LayerGates, ...]:
         """Return the gates of each decoder layer: made once an utterance, for all its steps."""

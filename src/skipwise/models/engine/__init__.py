@@ -1,0 +1,1 @@
+"""The inference engine: what a family's decoder is packed into, and how its steps run under plans."""

@@ -1,0 +1,105 @@
+"""OWSM packed for inference: the encoder and the decoder of one network, in one precision."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from skipwise.features import SpeechStates
+from skipwise.gating import GatePlan
+from skipwise.models.engine.branches import Norm, PackedFeedForward, PackedSelfAttention, PackedSourceAttention
+from skipwise.models.engine.decoder import PackedDecoder, PositionedEmbedding
+from skipwise.models.engine.state import PackedLayer
+from skipwise.models.owsm.attention import MultiHeadAttention
+from skipwise.models.owsm.decoder import DecoderLayer, OwsmDecoder
+from skipwise.models.owsm.encoder import OwsmEncoder
+from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.owsm.positions import add_positions
+from skipwise.models.precision import Dtype, activation_dtype, pack, pack_output, packed_copy
+
+
+@final
+class OwsmEngine:
+    """What decoding runs. It is made from a network once and does not follow later changes of its weights."""
+
+    def __init__(self, network: OwsmNetwork, dtype: Dtype = "fp32") -> None:
+        """Pack `network`, which should be in eval mode: nothing is dropped here.
+
+        Raises:
+            SkipwiseError: if the weights do not fit into `dtype`.
+        """
+        self.network = network
+        self.config = network.config
+        self.dtype = dtype
+        encoder = packed_copy(network.encoder, dtype)
+        assert isinstance(encoder, OwsmEncoder)
+        self._encoder = encoder
+        self.decoder = pack_decoder(network.decoder, dtype, start_token_id=network.config.bos_token_id)
+        self._activations = activation_dtype(dtype)
+
+    def embed(self, features: SpeechStates) -> SpeechStates:
+        """Return the normalised and subsampled features: what the encoder's plan is decided from."""
+        return self._encoder.embed(self.network.normalise(features, self._activations))
+
+    @torch.inference_mode()
+    def encode(self, embedded: SpeechStates, plan: GatePlan | None = None) -> SpeechStates:
+        """Return the encoder's states for the output of `embed`; sites that `plan` does not name are open."""
+        if plan is None:
+            return self._encoder(embedded)
+        rows = plan.expand(embedded.states.shape[0])
+        return self._encoder(embedded, rows.layer_gates("encoder", len(self._encoder.layers), embedded.states.device))
+
+
+@torch.no_grad()
+def pack_decoder(decoder: OwsmDecoder, dtype: Dtype | None, *, start_token_id: int) -> PackedDecoder:
+    """Return the decoder with its products in another precision; a `dtype` of None leaves its weights as they are.
+
+    Source attention's keys and values are projected from hundreds of frames at once, where packed fp16 gains nothing.
+    """
+    activations = decoder.lm_head.weight.dtype if dtype is None else activation_dtype(dtype)
+    return PackedDecoder(
+        embedding=decoder.embed_tokens.weight.detach().to(activations),
+        positions=ScaledSinusoids(),
+        layers=[_pack_layer(layer, dtype, activations) for layer in decoder.layers],
+        final_norm=Norm(decoder.final_norm, activations),
+        output=pack_output(decoder.lm_head, dtype),
+        start_token_id=start_token_id,
+    )
+
+
+@final
+class ScaledSinusoids(PositionedEmbedding):
+    """embedding * sqrt(width) + sinusoids."""
+
+    def __call__(self, embedded: Float[Tensor, "rows new dim"], offset: int) -> Float[Tensor, "rows new dim"]:
+        return add_positions(embedded, offset=offset)
+
+
+def _pack_layer(layer: nn.Module, dtype: Dtype | None, activations: torch.dtype) -> PackedLayer:
+    assert isinstance(layer, DecoderLayer)
+    own, source, ffn = layer.self_attn, layer.src_attn, layer.ffn
+    return PackedLayer(
+        self_attn=PackedSelfAttention(
+            norm=Norm(own.layer_norm, activations),
+            qkv=pack([own.attention.q_proj, own.attention.k_proj, own.attention.v_proj], dtype),
+            out=pack([own.attention.out_proj], dtype),
+            num_heads=own.attention.num_heads,
+        ),
+        src_attn=_pack_source_attention(source.attention, Norm(source.layer_norm, activations), dtype),
+        ffn=PackedFeedForward(
+            norm=Norm(ffn.layer_norm, activations),
+            inner=pack([ffn.fc1], dtype),
+            out=pack([ffn.fc2], dtype),
+            activation=torch.relu,
+        ),
+    )
+
+
+def _pack_source_attention(attention: MultiHeadAttention, norm: Norm, dtype: Dtype | None) -> PackedSourceAttention:
+    for_many: Dtype | None = "fp32" if dtype == "fp16-packed" else dtype
+    key, value = (pack([layer], for_many) for layer in (attention.k_proj, attention.v_proj))
+    query, out = (pack([layer], dtype) for layer in (attention.q_proj, attention.out_proj))
+    return PackedSourceAttention(norm=norm, query=query, key=key, value=value, out=out, num_heads=attention.num_heads)
