@@ -119,7 +119,10 @@ def _num_computed_features(architecture: OwsmArchitecture, duration_s: float, nu
 def _conv_embedding(architecture: OwsmArchitecture, num_features: int) -> tuple[int, int]:
     """Return the MACs of the conv embedding and its number of frames T."""
     width, bins, channels, macs = architecture.hidden_size, architecture.num_mel_bins, 1, 0
-    for _ in range(architecture.subsampling_factor.bit_length() - 1):
+    factor = architecture.subsampling_factor
+    # feature frames at the end that are no whole frame are not computed
+    num_features = factor * ((num_features + 1) // factor) - 1
+    for _ in range(factor.bit_length() - 1):
         num_features, bins = (num_features - 1) // 2, (bins - 1) // 2
         macs += num_features * bins * _CONV_KERNEL * channels * width
         channels = width
