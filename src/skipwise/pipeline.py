@@ -76,7 +76,9 @@ class Transcriber:
             )
         self.model = model
         self.planner: Planner = planner_for(model, gates, sparsity=sparsity, exact=exact)
-        self.engine = OwsmEngine(model.network, check_dtype(dtype, model.network.feature_mean.device))
+        num_weights = sum(parameter.numel() for parameter in model.network.decoder.parameters())
+        device = model.network.feature_mean.device
+        self.engine = OwsmEngine(model.network, check_dtype(dtype, device, num_weights=num_weights))
         self.options = options or DecodeOptions()
         self._decoder = WindowDecoder(self.engine, model.vocabulary, self.planner, self.options)
         if self.options.timestamps and not model.network.config.timestamps_share:

@@ -133,19 +133,25 @@ def test_a_convolution_becomes_a_product() -> None:
         assert 0 < float((found - expected).abs().max() / expected.abs().max()) < RELATIVE["int8"]
 
 
+def checked(dtype: str, device: torch.device, *, num_weights: int = 40_000_000) -> Dtype:
+    return check_dtype(dtype, device, num_weights=num_weights)
+
+
 def test_auto_is_packed_where_that_is_possible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_has_fbgemm", lambda: True)
-    assert check_dtype("auto", CPU) == "fp16-packed"
-    assert check_dtype("auto", torch.device("cuda")) == "fp32"
-    assert check_dtype("int8", CPU) == "int8"
+    assert checked("auto", CPU) == "fp16-packed"
+    assert checked("auto", CPU, num_weights=1_000_000) == "fp32", "what stays in the caches is not packed"
+    assert checked("fp16-packed", CPU, num_weights=1_000_000) == "fp16-packed"
+    assert checked("auto", torch.device("cuda")) == "fp32"
+    assert checked("int8", CPU) == "int8"
     with pytest.raises(SkipwiseError, match="fp16-packed is for x86 processors, got device cuda"):
-        check_dtype("fp16-packed", torch.device("cuda"))
+        checked("fp16-packed", torch.device("cuda"))
     monkeypatch.setattr(precision, "_has_fbgemm", lambda: False)
-    assert check_dtype("auto", CPU) == "fp32" and check_dtype("bf16", CPU) == "bf16"
+    assert checked("auto", CPU) == "fp32" and checked("bf16", CPU) == "bf16"
     with pytest.raises(SkipwiseError, match="int8 is for x86 processors, got device cpu"):
-        check_dtype("int8", CPU)
+        checked("int8", CPU)
 
 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(SkipwiseError, match=r"auto or one of fp32, fp16-packed, int8, bf16; got 'fp8'"):
-        check_dtype("fp8", CPU)
+        checked("fp8", CPU)

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import skipwise
+from skipwise.cli.bench import bench
 from skipwise.cli.convert import convert
 from skipwise.cli.corpus import corpus_app
 from skipwise.cli.demo import demo
@@ -50,6 +51,7 @@ app.command()(evaluate)
 app.command()(train)
 app.command()(convert)
 app.command()(demo)
+app.command()(bench)
 app.add_typer(corpus_app, name="corpus")
 
 

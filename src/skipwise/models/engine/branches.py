@@ -70,6 +70,11 @@ class PackedSelfAttention:
     out: Projection
     num_heads: int
 
+    @property
+    def num_weight_bytes(self) -> int:
+        """Bytes of weights that a step reads."""
+        return self.qkv.num_weight_bytes + self.out.num_weight_bytes
+
     def __call__(
         self, hidden: Float[Tensor, "rows positions dim"], rows: Rows, cache: SelfAttentionCache, num_beams: int
     ) -> Float[Tensor, "rows positions dim"]:
@@ -132,6 +137,11 @@ class PackedSourceAttention:
     value: Projection
     out: Projection
     num_heads: int
+
+    @property
+    def num_weight_bytes(self) -> int:
+        """Bytes of weights that a step reads; those of keys and values are read once an utterance, and not counted."""
+        return self.query.num_weight_bytes + self.out.num_weight_bytes
 
     def __call__(
         self, hidden: Float[Tensor, "rows positions dim"], rows: Rows, cache: SourceAttentionCache, source: Source
@@ -206,6 +216,11 @@ class PackedFeedForward:
     inner: Projection
     out: Projection
     activation: Callable[[Tensor], Tensor]
+
+    @property
+    def num_weight_bytes(self) -> int:
+        """Bytes of weights that a step reads."""
+        return self.inner.num_weight_bytes + self.out.num_weight_bytes
 
     def __call__(self, hidden: Float[Tensor, "rows positions dim"]) -> Float[Tensor, "rows positions dim"]:
         return self.out(self.activation(self.inner(self.norm(hidden))))

@@ -54,6 +54,11 @@ class PackedDecoder:
         self._final_norm, self._output = final_norm, output
         self._start_token_id = start_token_id
 
+    @property
+    def num_output_bytes(self) -> int:
+        """Bytes of weights that the output layer reads."""
+        return self._output.num_weight_bytes
+
     def start(self, encoded: SpeechStates, gates: DecoderGates = None) -> DecoderState:
         """Return the state of a new search over a batch of utterances, one hypothesis each.
 

@@ -44,6 +44,11 @@ class OwsmEngine:
         """Return the normalised and subsampled features: what the encoder's plan is decided from."""
         return self._encoder.embed(self.network.normalise(features, self._activations))
 
+    @property
+    def encoder_layers(self) -> tuple[nn.Module, ...]:
+        """The encoder's layers, in this precision."""
+        return tuple(self._encoder.layers)
+
     @torch.inference_mode()
     def encode(self, embedded: SpeechStates, plan: GatePlan | None = None) -> SpeechStates:
         """Return the encoder's states for the output of `embed`; sites that `plan` does not name are open."""

@@ -1,0 +1,104 @@
+"""What each site of a model costs in one setting: MACs, bytes of weights, and measured milliseconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from skipwise.atomic import atomic_write
+from skipwise.errors import SkipwiseError
+from skipwise.gating.sites import GateSite, Stack
+
+CostUnit = Literal["sites", "macs", "ms"]
+COST_FORMAT = 1
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SiteCost:
+    """One site, over the whole of one utterance: all its tokens, the projections of source attention included."""
+
+    macs: int
+    weight_bytes: int
+    """Bytes of weights that one run of it reads."""
+    ms: float
+    """Milliseconds, measured."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CostTable:
+    """The costs of one model on one machine in one setting."""
+
+    setting: Mapping[str, Any]
+    """Model, device, dtype, beam size, seconds of audio, tokens, threads, machine: what the milliseconds hold for."""
+    sites: Mapping[GateSite, SiteCost]
+    rest_ms: Mapping[Stack, float]
+    """Milliseconds of each stack that no gate can save: embeddings, merges, norms, output layer."""
+
+    def cost(self, site: GateSite, unit: CostUnit) -> float:
+        """Return what a site counts for."""
+        return 1.0 if unit == "sites" else float(getattr(self.sites[site], unit))
+
+    def gateable(self, stack: Stack, unit: CostUnit) -> float:
+        """Return the cost of all sites of a stack."""
+        return sum(self.cost(site, unit) for site in self.sites if site.stack == stack)
+
+    def site_weights(self, sites: Sequence[GateSite], unit: CostUnit) -> Float[Tensor, " sites"]:
+        """Return each site's share of the gateable cost of its stack; those of a stack sum up to 1.
+
+        Raises:
+            SkipwiseError: for a site that was not measured.
+        """
+        unknown = [str(site) for site in sites if site not in self.sites]
+        if unknown:
+            raise SkipwiseError(
+                f"this cost table has no site {', '.join(unknown)}: it is of {self.setting.get('model')}. Measure the "
+                "model itself: skipwise bench cost --model MODEL."
+            )
+        return torch.tensor([self.cost(site, unit) / self.gateable(site.stack, unit) for site in sites])
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as JSON."""
+        record = {
+            "format": COST_FORMAT,
+            "setting": dict(self.setting),
+            "rest_ms": dict(self.rest_ms),
+            "sites": {
+                str(site): {"macs": cost.macs, "weight_bytes": cost.weight_bytes, "ms": cost.ms}
+                for site, cost in self.sites.items()
+            },
+        }
+        with atomic_write(path) as file:
+            json.dump(record, file, indent=2, ensure_ascii=False)
+
+    @classmethod
+    def load(cls, path: str | Path) -> CostTable:
+        """Return the table in a file.
+
+        Raises:
+            SkipwiseError: if it is not there, or no cost table of this format.
+        """
+        try:
+            record = json.loads(Path(path).read_text(encoding="utf-8"))
+            if record["format"] != COST_FORMAT:
+                raise SkipwiseError(
+                    f"{path} has format {record['format']}, this version reads {COST_FORMAT}. Measure it again: "
+                    "skipwise bench cost."
+                )
+            return cls(
+                setting=record["setting"],
+                sites={GateSite.parse(name): SiteCost(**cost) for name, cost in record["sites"].items()},
+                rest_ms=record["rest_ms"],
+            )
+        except FileNotFoundError as error:
+            raise SkipwiseError(f"no such cost table: {path}. Measure one: skipwise bench cost.") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SkipwiseError(f"{path} is no cost table: {error!r}. Measure one: skipwise bench cost.") from error

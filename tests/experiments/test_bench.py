@@ -1,0 +1,225 @@
+"""Benchmarks on a tiny model: what is written down, not how long it took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from skipwise.errors import SkipwiseError
+from skipwise.experiments.bench import run as bench_run
+from skipwise.experiments.bench.cells import CELLS, SHARES, Cell, saved_seconds
+from skipwise.experiments.bench.cost import measure_costs
+from skipwise.experiments.bench.run import COST_FILE, BenchRun, run_espnet
+from skipwise.experiments.bench.settings import BenchSettings
+from skipwise.experiments.bench.site_costs import MERGE, SiteClock, decoder_site_seconds, timed_branches
+from skipwise.experiments.bench.subject import Subject, decode_once, encode_once, random_model
+from skipwise.gating import GatePlan, GateSite
+from skipwise.gating.cost_table import CostTable
+from skipwise.models.engine.branches import PackedFeedForward
+from tests.models.test_precision import needs_x86
+from tests.tiny import tiny_model
+
+PACKAGES = ("espnet", "ctranslate2")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> BenchSettings:
+    tiny_model(tmp_path / "model")
+    return BenchSettings(
+        model=str(tmp_path / "model"), dtypes=("fp32",), beam_sizes=(1, 2), audio_s=(1, 2), num_tokens=3, rounds=2
+    )
+
+
+@pytest.fixture
+def subject(settings: BenchSettings) -> Subject:
+    return Subject.of(settings)
+
+
+def never(name: str, share: float) -> None:
+    """Nobody is told."""
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_measures_something_and_tells_of_its_rounds(
+    name: str, subject: Subject, settings: BenchSettings
+) -> None:
+    told: list[int] = []
+    record = CELLS[name].measure(subject, settings, lambda: told.append(1))
+    assert json.loads(json.dumps(record)) and len(told) == CELLS[name].num_rounds(settings)
+    assert subject.network.gate_adapter is None, "gates that were put on for a measurement are taken off"
+
+
+def test_the_sparsity_curve_has_a_point_a_share_and_an_ideal_that_falls(
+    subject: Subject, settings: BenchSettings
+) -> None:
+    record = CELLS["sparsity"].measure(subject, settings, lambda: None)
+    assert set(record["curves"]) == {"decoder", "encoder", "both"}
+    for scope, points in record["curves"].items():
+        assert [point["asked"] for point in points] == list(SHARES)
+        ideals = [point["ideal"] for point in points]
+        assert ideals[0] == 1.0 and ideals == sorted(ideals, reverse=True) and ideals[-1] < 1
+        assert points[0]["time"]["median"] == 1.0 and points[0]["cut_over_ideal"] is None
+        stacks = {"decoder": {"decoder"}, "encoder": {"encoder"}, "both": {"encoder", "decoder"}}[scope]
+        assert set(points[5]["sparsity"]) == stacks and points[-1]["sparsity"] == dict.fromkeys(stacks, 1.0)
+    assert 0 < record["closed_site_us"] < 1000
+
+
+def test_decoding_runs_every_branch_as_often_as_there_are_tokens(subject: Subject) -> None:
+    engine, encoded = subject.engine(), subject.encoded(1)
+    clock = SiteClock()
+    usual = PackedFeedForward.__call__
+    with timed_branches(engine.decoder, clock):
+        parts = decode_once(engine, encoded, subject.prompt, num_tokens=4, beam_size=3)
+    assert PackedFeedForward.__call__ is usual
+    assert set(parts) == {"prefill", "token", "decoder"} and parts["decoder"] > parts["prefill"] > 0
+    assert set(clock.seconds) == {site for site in subject.network.config.gate_sites() if site.stack == "decoder"}
+    closed = GatePlan.closing(subject.network.config.gate_sites(), ["decoder.0.ffn"])
+    clock = SiteClock()
+    with timed_branches(engine.decoder, clock):
+        decode_once(engine, encoded, subject.prompt, num_tokens=4, plan=closed)
+    assert GateSite("decoder", 0, "ffn") not in clock.seconds
+
+
+def test_encoding_under_a_plan_is_less_work(subject: Subject) -> None:
+    sites = subject.network.config.gate_sites()
+    ran: list[str] = []
+    for name, module in subject.network.encoder.named_modules():
+        if name.endswith(("ffn1", "ffn2", "self_attn", "cgmlp", "merge")):
+            module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    encode_once(subject.engine(), [subject.audio(1.0)], GatePlan.closing(sites, sites))
+    assert ran == []
+    assert encode_once(subject.engine(), [subject.audio(1.0)])["encoder"] > 0
+    assert len(ran) == 10
+
+
+def test_a_merge_is_saved_with_both_of_its_branches() -> None:
+    sites = [GateSite("encoder", 0, kind) for kind in ("ffn1", "self_attn", "cgmlp", "ffn2")]
+    costs = dict.fromkeys(sites, 1.0) | {GateSite("encoder", 0, MERGE): 10.0}
+    assert saved_seconds(GatePlan.closing(sites, sites[:2]), costs) == 2.0
+    assert saved_seconds(GatePlan.closing(sites, sites[1:3]), costs) == 12.0
+    assert saved_seconds(GatePlan.all_open(sites), costs) == 0.0
+
+
+def test_a_cost_table_has_every_site_and_what_is_left(subject: Subject, settings: BenchSettings) -> None:
+    table = measure_costs(subject, settings)
+    assert set(table.sites) == set(subject.network.config.gate_sites())
+    assert all(cost.macs > 0 and cost.weight_bytes > 0 and cost.ms > 0 for cost in table.sites.values())
+    ffn, attention = (table.sites[GateSite("decoder", 0, kind)] for kind in ("ffn", "self_attn"))
+    config = subject.network.config
+    assert ffn.weight_bytes == 2 * 4 * config.hidden_size * config.decoder_ffn_dim
+    assert attention.weight_bytes == 4 * 4 * config.hidden_size**2
+    assert set(table.rest_ms) == {"encoder", "decoder"} and min(table.rest_ms.values()) >= 0
+    assert (table.setting["audio_s"], table.setting["num_tokens"], table.setting["dtype"]) == (1, 3, "fp32")
+
+
+def test_source_attention_costs_its_projections(subject: Subject) -> None:
+    """The site's time is over the whole decoding, the projection of keys and values with it."""
+    engine, encoded = subject.engine(), subject.encoded(2)
+    seconds = decoder_site_seconds(engine, encoded, subject.prompt, num_tokens=1, beam_size=1, rounds=1)
+    assert len(seconds) == 6 and min(seconds.values()) > 0
+
+
+# --- a run
+
+
+def counting_cell(calls: list[int]) -> Cell:
+    def measure(subject: Subject, settings: BenchSettings, on_round: Any) -> Mapping[str, Any]:
+        calls.append(1)
+        on_round()
+        return {"value": len(calls)}
+
+    return Cell("counts", measure, lambda settings: 1)
+
+
+def test_a_stopped_run_goes_on_where_it_was(
+    settings: BenchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def stop(*_: Any) -> Mapping[str, Any]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(CELLS, "dtypes", counting_cell(calls))
+    monkeypatch.setitem(CELLS, "batch", Cell("stops", stop, lambda settings: 1))
+    run = BenchRun(settings, tmp_path / "out", resume=False, command="skipwise bench dtypes batch")
+    with pytest.raises(KeyboardInterrupt):
+        run.run(["dtypes", "batch"], never)
+    with pytest.raises(SkipwiseError, match=r"holds dtypes already\. Add --resume"):
+        BenchRun(settings, tmp_path / "out", resume=False, command="")
+    monkeypatch.setitem(CELLS, "batch", counting_cell(calls))
+    shares: list[tuple[str, float]] = []
+    again = BenchRun(settings, tmp_path / "out", resume=True, command="skipwise bench --resume")
+    records = again.run(["dtypes", "batch"], lambda name, share: shares.append((name, share)))
+    assert (records["dtypes"]["value"], records["batch"]["value"]) == (1, 2)
+    assert records["dtypes"]["command"] == "skipwise bench dtypes batch"
+    assert records["batch"]["settings"]["num_tokens"] == 3 and records["batch"]["machine"]["cores"]
+    assert shares == [("dtypes", 1.0), ("batch", 0.99), ("batch", 1.0)]
+
+
+def test_records_of_other_settings_are_not_mixed(
+    settings: BenchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CELLS, "dtypes", counting_cell([]))
+    BenchRun(settings, tmp_path / "out", resume=False, command="").run(["dtypes"], never)
+    other = BenchSettings(model=settings.model, num_tokens=9)
+    with pytest.raises(SkipwiseError, match=r"dtypes\.json was measured with other settings"):
+        BenchRun(other, tmp_path / "out", resume=True, command="")
+
+
+def test_a_cost_table_lies_beside_its_record(settings: BenchSettings, tmp_path: Path) -> None:
+    BenchRun(settings, tmp_path / "out", resume=False, command="").run(["cost"], never)
+    assert CostTable.load(tmp_path / "out" / COST_FILE).setting["model"] == "model"
+
+
+@needs_x86
+@pytest.mark.slow
+def test_memory_is_measured_in_processes_of_their_own(
+    settings: BenchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(bench_run.__file__).parents[3]))
+    record = BenchRun(settings, tmp_path / "out", resume=False, command="").run(["memory"], never)["memory"]
+    found = record["by_dtype"]["fp32"]
+    assert found["peak_gb"] >= found["peak_gb_packed"] >= found["peak_gb_before"] > 0.05
+    assert found["first_token_s"] > found["first_token_after_encoder_s"] > 0
+    assert set(record["cold_start"]) == {"import torch", "skipwise --help", "skipwise transcribe"}
+
+
+def test_what_is_unknown_or_missing_is_one_error(settings: BenchSettings, tmp_path: Path) -> None:
+    with pytest.raises(SkipwiseError, match="there is no benchmark 'speed'; known are dtypes"):
+        BenchRun(settings, tmp_path / "out", resume=False, command="").run(["speed"], never)
+    with pytest.raises(SkipwiseError, match=r"espnet needs an environment with ESPnet, got None\. `make oracle`"):
+        run_espnet(settings)
+    with pytest.raises(SkipwiseError, match="shape must be one of reference, base"):
+        BenchSettings.from_dict({"shape": "tiny"})
+    with pytest.raises(SkipwiseError, match=r"dtypes are of fp32, .*; got fp8"):
+        BenchSettings.from_dict({"dtypes": ["fp8"]})
+    with pytest.raises(SkipwiseError, match="num_tokens must be above 2, got 2"):
+        BenchSettings(num_tokens=2)
+    with pytest.raises(SkipwiseError, match="rounds must be at least 1, got 0"):
+        BenchSettings(rounds=0)
+    with pytest.raises(SkipwiseError, match="beam sizes must be at least 1 and audio of 1 to 30 s"):
+        BenchSettings(audio_s=(40,))
+
+
+def test_settings_survive_the_way_to_another_process() -> None:
+    settings = BenchSettings(shape="base", beam_sizes=(1, 5), espnet="env")
+    assert BenchSettings.from_dict(json.loads(json.dumps(asdict(settings)))) == settings
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_a_random_base_has_owsms_size_and_says_different_tokens() -> None:
+    model = random_model("base")
+    decoder = sum(parameter.numel() for parameter in model.network.parameters())
+    assert 100e6 < decoder < 103e6 and len(model.vocabulary.tokens) == 50_002
+    assert model.vocabulary.tokens[-3:] == ("<sos>", "<eos>", "<sop>")
+    subject = Subject(model, BenchSettings(shape="base"))
+    state = subject.engine("fp32").decoder.start(subject.encoded(1, dtype="fp32"))
+    said = {int(subject.engine("fp32").decoder.step(torch.tensor([[[t]]]), state).argmax()) for t in range(3000, 3010)}
+    assert len(said) > 3
