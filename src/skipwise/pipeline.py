@@ -40,9 +40,11 @@ from skipwise.decoding.work import (
 )
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.features import SpeechStates
-from skipwise.gating import Context, GatePlan, Planner
+from skipwise.gating import Budget, Context, GatePlan, Planner
+from skipwise.models.extractors import ContextExtractors
 from skipwise.models.owsm.loading import OwsmModel, load_owsm
-from skipwise.models.planners import Gates, planner_for
+from skipwise.models.planned import decoder_plan, encode_planned
+from skipwise.models.planners import Gates, budget_of, model_for, planner_for
 
 _NOTHING_FOUND = Hypothesis(tokens=(), score=0.0, finished=False)
 
@@ -56,15 +58,15 @@ class Transcriber:
         model: OwsmModel | str | Path | None = None,
         *,
         gates: Gates = "auto",
-        sparsity: float | None = None,
+        sparsity: float | Budget | None = None,
         exact: bool = False,
         device: str | torch.device = "cpu",
         options: DecodeOptions | None = None,
     ) -> None:
         """Load `model`: a folder, a Hub name, or None for the reference model; one in memory stays where it is.
 
-        `sparsity` is the share of sites to skip in each gated stack, in [0, 1), if gates follow one; with `exact` as
-        many are skipped as that says, rounded, whatever the gates were trained for.
+        `sparsity` is the share to skip of each gated stack, in [0, 1), if gates follow one; with `exact` as much is
+        skipped as that says, rounded, whatever the gates were trained for. A `Budget` says in which unit, too.
 
         Raises:
             SkipwiseError: if the model or its gates cannot be read, do not belong together, or know no such budget.
@@ -77,8 +79,9 @@ class Transcriber:
             raise SkipwiseError(
                 "this model is in training mode, so its dropout is on. Call model.network.eval() first."
             )
-        self.model = model
-        self.planner: Planner = planner_for(model, gates, sparsity=sparsity, exact=exact)
+        self.planner: Planner = planner_for(model, gates, budget_of(sparsity, exact=exact))
+        self.model = model_for(model, self.planner)
+        self._extractors = ContextExtractors.of_planner(self.planner, num_mel_bins=model.network.config.num_mel_bins)
         self.options = options or DecodeOptions()
         if self.options.timestamps and not model.network.config.timestamps_share:
             _warn_untrained(model, "timestamps")
@@ -142,14 +145,16 @@ class Transcriber:
         context, previous_text = self._start(request)
         for window in quiet_windows(_blocks(request), max_window_s=self._max_window_s):
             start_s, end_s = (request.start_s + second for second in (window.start_s, window.end_s))
-            yield _job(Stretch(index, request, context, start_s, end_s), window.samples, previous_text)
+            own = self._extractors.complete(context, torch.tensor(window.samples))
+            yield _job(Stretch(index, request, own, start_s, end_s), window.samples, previous_text)
             previous_text = None
 
     def _start(self, request: Request) -> tuple[Context, str | None]:
         """What is known of a request before it is read."""
         if request.previous_text is not None and not self.model.network.config.previous_text_share:
             _warn_untrained(self.model, "previous text")
-        return self.context(request.language, request.task), request.previous_text
+        context = self.context(request.language, request.task)
+        return replace(context, speaker=request.speaker, event=request.event), request.previous_text
 
     def _chained(self, index: int, request: Request) -> Iterator[Part]:
         """The results of a request's windows, each decoded with the text of the last one that was not silent."""
@@ -168,7 +173,8 @@ class Transcriber:
             if audio.start and len(samples) < SHORTEST_S * SAMPLE_RATE:
                 break
             start_s, window_s = request.start_s + audio.start / SAMPLE_RATE, len(samples) / SAMPLE_RATE
-            stretch = Stretch(index, request, context, start_s, start_s + window_s)
+            own = self._extractors.complete(context, torch.tensor(samples))
+            stretch = Stretch(index, request, own, start_s, start_s + window_s)
             (part,) = self._parts([_job(stretch, samples, previous_text)])
             cut = cut_at_last_sentence(part.segment.tokens, self.model.network.config)
             segment = self._cut_segment(part.segment, cut)
@@ -218,16 +224,15 @@ class Transcriber:
         features = network.extract([job.samples.to(device) for job in batch if job.samples is not None])
         features_s = clock.lap()
         embedded = network.embed(features)
-        encoder_plan = self.planner.encoder(contexts, embedded.pooled())
-        encoded = network.encode(embedded, encoder_plan)
+        encoded, encoder_plan = encode_planned(network.encode, self.planner, contexts, embedded)
         encoder_s = clock.lap()
         contexts = self._heard(contexts, encoded)
-        decoder_plan = self._decoder_plan(contexts, encoded)
         prompts = [self._prompt(job, context) for job, context in zip(batch, contexts, strict=True)]
-        found = search(network, encoded, prompts, options=self.options, gates=decoder_plan)
+        plan_of_decoder = self._decoder_plan(contexts, encoded, prompts)
+        found = search(network, encoded, prompts, options=self.options, gates=plan_of_decoder)
         decoder_s = clock.lap()
 
-        plan, batch_s = encoder_plan.join(decoder_plan), sum(job.stretch.duration_s for job in batch)
+        plan, batch_s = encoder_plan.join(plan_of_decoder), sum(job.stretch.duration_s for job in batch)
         seconds = (features_s, encoder_s, decoder_s)
         return [
             Part(
@@ -238,10 +243,12 @@ class Transcriber:
             for row, (job, context, hypotheses) in enumerate(zip(batch, contexts, found, strict=True))
         ]
 
-    def _decoder_plan(self, contexts: Sequence[Context], encoded: SpeechStates) -> GatePlan:
+    def _decoder_plan(
+        self, contexts: Sequence[Context], encoded: SpeechStates, prompts: Sequence[Sequence[int]]
+    ) -> GatePlan:
         if self.options.method == "ctc":  # the decoder does not run
             return GatePlan.all_open((), len(contexts))
-        return self.planner.decoder(contexts, encoded.pooled())
+        return decoder_plan(self.model.network, self.planner, contexts, encoded, prompts)
 
     def _heard(self, contexts: Sequence[Context], encoded: SpeechStates) -> list[Context]:
         """The contexts, with the likeliest language where none was given."""
@@ -249,7 +256,9 @@ class Transcriber:
         heard = list(contexts)
         if unknown:
             rows = encoded.select(torch.tensor(unknown, device=encoded.states.device))
-            plan = self.planner.decoder([contexts[row] for row in unknown], rows.pooled())
+            starts = [[self.model.network.config.bos_token_id]] * len(unknown)
+            known = [contexts[row] for row in unknown]
+            plan = decoder_plan(self.model.network, self.planner, known, rows, starts)
             best = predict_language(self.model.network, rows, plan).argmax(dim=1).tolist()
             for row, language in zip(unknown, best, strict=True):
                 heard[row] = replace(contexts[row], language=self.languages[language])

@@ -22,11 +22,13 @@ from skipwise.gating import (
     GatePlan,
     GateSample,
     GateSite,
+    LayerPlanner,
+    LayerwiseGates,
     MlpPredictorConfig,
 )
 from skipwise.models.attach import attach, planner_of
 
-Gates = GatePlan | GateSample | None
+Gates = GatePlan | GateSample | LayerwiseGates | None
 Run = tuple[SpeechStates, Tensor]
 """Encoder states, and teacher-forced logits [B, L, V]."""
 
@@ -133,11 +135,11 @@ class FamilyCase(ABC):
         """Return plan, encoder states and logits of these rows, as the model's own gates decide."""
         contexts, planner = [self.contexts[row] for row in rows], planner_of(model)
         embedded = self.embed(model, rows)
-        encoder_plan = planner.encoder(contexts, embedded.pooled())
-        encoded = self.encode(model, embedded, encoder_plan)
-        decoder_plan = planner.decoder(contexts, encoded.pooled())
-        logits = self.decode(model, self.tokens(model, rows), encoded, decoder_plan)
-        return encoder_plan.join(decoder_plan), (encoded, logits)
+        of_encoder = planner.encoder(contexts, embedded.pooled())
+        encoded = self.encode(model, embedded, of_encoder)
+        of_decoder = planner.decoder(contexts, encoded.pooled())
+        logits = self.decode(model, self.tokens(model, rows), encoded, of_decoder)
+        return decided(of_encoder).join(decided(of_decoder)), (encoded, logits)
 
 
 @final
@@ -164,6 +166,11 @@ def counted(modules: Sequence[nn.Module]) -> Iterator[list[Calls]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def decided(plan: GatePlan | LayerPlanner) -> GatePlan:
+    """The plan, once the stack that may have decided it has run."""
+    return plan.plan() if isinstance(plan, LayerPlanner) else plan
 
 
 def within(states: SpeechStates, row: int) -> Tensor:

@@ -129,9 +129,11 @@ def _gates(transcriber: Transcriber) -> str:
 def _budget(transcriber: Transcriber) -> dict[str, Any]:
     """The budget that was asked for, where one was."""
     planner = transcriber.planner
-    if not isinstance(planner, AdapterPlanner) or (planner.sparsity is None and not planner.exact):
+    if not isinstance(planner, AdapterPlanner):
         return {}
-    return {"sparsity": planner.sparsity, "exact": planner.exact}
+    asked = planner.budget
+    found = {} if asked.sparsity is None and not asked.exact else {"sparsity": asked.sparsity, "exact": asked.exact}
+    return found if asked.unit == "sites" else found | {"unit": asked.unit}
 
 
 def _version(name: str) -> str:

@@ -20,6 +20,7 @@ from skipwise.gating import Context, GatePlan
 from skipwise.models.attach import gated, planner_of
 from skipwise.models.owsm.modeling import OwsmForConditionalGeneration
 from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.planned import decoder_plan
 from tests.models.owsm.clips import AUDIO, both_windows, inputs_of
 from tests.tiny import LANGUAGES, attach_random_gates
 
@@ -37,8 +38,8 @@ def greedy_tokens(
     planner = planner_of(network)
     embedded = network.embed(network.extract([torch.tensor(samples) for samples in audio]))
     encoded = network.encode(embedded, planner.encoder(contexts, embedded.pooled()))
-    plan = planner.decoder(contexts, encoded.pooled())
     prompts = [network.config.prompt(str(c.language), str(c.task)) for c in contexts]
+    plan = decoder_plan(network, planner, contexts, encoded, prompts)
     found = search(network, encoded, prompts, options=DecodeOptions(max_length_ratio=ratio), gates=plan)
     return [list(hypotheses[0].tokens) for hypotheses in found]
 

@@ -13,11 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from skipwise.features import SpeechStates, extract_features
-from skipwise.gating import GateAdapter, GatePlan, GateSample, Planner
+from skipwise.gating import GateAdapter, GatePlan, GateSample, LayerwiseGates, Planner
 from skipwise.gating.branch import LayerGates
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.decoder import OwsmDecoder, SourceStates
 from skipwise.models.owsm.encoder import OwsmEncoder
+from skipwise.models.owsm.layerwise import decode_layerwise, prompt_positions
 
 _CTC_FRAMES_AT_ONCE = 64
 
@@ -32,6 +33,8 @@ class OwsmNetwork(nn.Module):
     """The gates that `attach` put on."""
     forced_planner: Planner | None
     """What a `gated` block follows instead."""
+    base_weights: dict[str, nn.Parameter]
+    """The base's own weights of layers that the attached adapter changes, by the layers' names."""
 
     def __init__(self, config: OwsmArchitecture) -> None:
         super().__init__()
@@ -39,6 +42,7 @@ class OwsmNetwork(nn.Module):
         self.config = config
         self.register_module("gate_adapter", None)
         self.forced_planner = None
+        self.base_weights = {}
         self.register_buffer("feature_mean", torch.zeros(config.num_mel_bins))
         self.register_buffer("feature_std", torch.ones(config.num_mel_bins))
         self.encoder = OwsmEncoder(config)
@@ -60,10 +64,12 @@ class OwsmNetwork(nn.Module):
         cast = normalised.to(self.ctc_head.weight.dtype)  # features stay fp32 where the weights are loaded as fp16
         return self.encoder.embed(SpeechStates(cast, features.num_frames, features.num_real_frames))
 
-    def encode(self, embedded: SpeechStates, gates: GatePlan | GateSample | None = None) -> SpeechStates:
+    def encode(
+        self, embedded: SpeechStates, gates: GatePlan | GateSample | LayerwiseGates | None = None
+    ) -> SpeechStates:
         """Return the encoder's states for the output of `embed`; sites that `gates` does not name are open."""
-        if gates is None:
-            return self.encoder(embedded)
+        if gates is None or isinstance(gates, LayerwiseGates):
+            return self.encoder(embedded, gates)
         if isinstance(gates, GatePlan):
             gates = gates.expand(embedded.states.shape[0])  # else rows that a plan lacks would silently be closed
         layer_gates = gates.layer_gates("encoder", len(self.encoder.layers), self.feature_mean.device)
@@ -73,9 +79,12 @@ class OwsmNetwork(nn.Module):
         self,
         tokens: Int[Tensor, "batch length"],
         encoded: SpeechStates,
-        gates: GatePlan | GateSample | None = None,
+        gates: GatePlan | GateSample | LayerwiseGates | None = None,
     ) -> Float[Tensor, "batch length vocab"]:
         """Return the logits after each position of whole prefixes: teacher forcing."""
+        if isinstance(gates, LayerwiseGates):
+            prompt = prompt_positions(tokens, self.config.bos_token_id)
+            return decode_layerwise(self.decoder, tokens, SourceStates(encoded), gates, prompt)
         if isinstance(gates, GatePlan):
             gates = gates.expand(tokens.shape[0])
         layer_gates = None if gates is None else self.decoder_gates(gates)
