@@ -17,6 +17,7 @@ import skipwise
 from skipwise.cli.convert import convert
 from skipwise.cli.corpus import corpus_app
 from skipwise.cli.demo import demo
+from skipwise.cli.embed import embed
 from skipwise.cli.evaluate import evaluate
 from skipwise.cli.train import train
 from skipwise.cli.transcribe import transcribe
@@ -49,6 +50,7 @@ app.command()(transcribe)
 app.command()(evaluate)
 app.command()(train)
 app.command()(convert)
+app.command()(embed)
 app.command()(demo)
 app.add_typer(corpus_app, name="corpus")
 

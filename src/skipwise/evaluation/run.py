@@ -16,7 +16,7 @@ from skipwise.errors import SkipwiseError
 from skipwise.evaluation.rows import Row, decode_rows, make_batches
 from skipwise.evaluation.scores import signatures
 from skipwise.evaluation.summary import CountedRows
-from skipwise.gating import OPEN_PLANNER, AdapterPlanner, GatePlan, GateSite
+from skipwise.gating import OPEN_PLANNER, AdapterPlanner, GatePlan, GateSite, RecordingPlanner, ShuffledPlanner
 from skipwise.pipeline import Transcriber
 
 DEFAULT_BATCH_S = 120.0
@@ -120,8 +120,10 @@ def describe_settings(transcriber: Transcriber) -> dict[str, Any]:
 
 def _gates(transcriber: Transcriber) -> str:
     match transcriber.planner:
-        case AdapterPlanner():
+        case AdapterPlanner() | RecordingPlanner():
             return "adapter"
+        case ShuffledPlanner():
+            return f"adapter, its input shuffled by {transcriber.planner.level}"
         case planner:
             return "none" if planner is OPEN_PLANNER else "fixed plan"
 

@@ -17,10 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skipwise.errors import SkipwiseError
+from skipwise.gating.adapter import GateAdapter
 from skipwise.gating.context import Context
 from skipwise.gating.layerwise import LayerPlanner
 from skipwise.gating.plan import GatePlan
-from skipwise.gating.planner import Planner
+from skipwise.gating.planner import AdapterPlanner, Planner
 from skipwise.gating.sites import STACKS, Stack
 
 ShuffleLevel = Literal["speech", "language", "task"]
@@ -53,23 +54,35 @@ class Donor:
 Donors = dict[Stack, list[Donor]]
 
 
+def followed_adapter(planner: Planner) -> GateAdapter | None:
+    """Return the adapter that decides, also behind a planner of the shuffle test; None if none does."""
+    match planner:
+        case AdapterPlanner():
+            return planner.adapter
+        case RecordingPlanner() | ShuffledPlanner():
+            return followed_adapter(planner.planner)
+        case _:
+            return None
+
+
 @final
 class RecordingPlanner(Planner):
     """Decides as another planner does, and keeps what it decided from: not for concurrent calls."""
 
     def __init__(self, planner: Planner) -> None:
-        self._planner = planner
+        self.planner = planner
+        """What decides."""
         self.donors: Donors = {stack: [] for stack in STACKS}
 
     def encoder(self, contexts: Sequence[Context], pooled_input: Float[Tensor, "batch dim"]) -> GatePlan | LayerPlanner:
         self._keep("encoder", contexts, pooled_input)
-        return self._planner.encoder(contexts, pooled_input)
+        return self.planner.encoder(contexts, pooled_input)
 
     def decoder(
         self, contexts: Sequence[Context], pooled_encoded: Float[Tensor, "batch dim"]
     ) -> GatePlan | LayerPlanner:
         self._keep("decoder", contexts, pooled_encoded)
-        return self._planner.decoder(contexts, pooled_encoded)
+        return self.planner.decoder(contexts, pooled_encoded)
 
     def _keep(self, stack: Stack, contexts: Sequence[Context], pooled: Float[Tensor, "batch dim"]) -> None:
         rows = pooled.detach().float().cpu()
@@ -82,18 +95,20 @@ class ShuffledPlanner(Planner):
 
     def __init__(self, planner: Planner, donors: Donors, level: ShuffleLevel, *, seed: int = 0) -> None:
         """Take inputs from `donors`, which a `RecordingPlanner` kept of the same data."""
-        self._planner, self._donors = planner, donors
+        self.planner = planner
+        """What decides."""
+        self._donors = donors
         self.level: ShuffleLevel = level
         """What is shuffled."""
         self._seed = seed
 
     def encoder(self, contexts: Sequence[Context], pooled_input: Float[Tensor, "batch dim"]) -> GatePlan | LayerPlanner:
-        return self._decided_before(self._planner.encoder(*self._shuffled("encoder", contexts, pooled_input)))
+        return self._decided_before(self.planner.encoder(*self._shuffled("encoder", contexts, pooled_input)))
 
     def decoder(
         self, contexts: Sequence[Context], pooled_encoded: Float[Tensor, "batch dim"]
     ) -> GatePlan | LayerPlanner:
-        return self._decided_before(self._planner.decoder(*self._shuffled("decoder", contexts, pooled_encoded)))
+        return self._decided_before(self.planner.decoder(*self._shuffled("decoder", contexts, pooled_encoded)))
 
     def _decided_before(self, plan: GatePlan | LayerPlanner) -> GatePlan:
         if isinstance(plan, LayerPlanner):

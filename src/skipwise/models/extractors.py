@@ -17,8 +17,9 @@ from skipwise.audio import SAMPLE_RATE, load_audio
 from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError
 from skipwise.features.vectors import LogMelStatistics, NoiseStatistics, VectorExtractor
-from skipwise.gating import AdapterPlanner, Context, GateConfig, Planner, as_vector
+from skipwise.gating import Context, GateConfig, Planner, as_vector
 from skipwise.gating.context import VECTOR_PARTS, VectorPart
+from skipwise.gating.shuffle import followed_adapter
 
 XVECTOR, AUDIO_TAGS = "xvector", "audio_tags"
 LOG_MEL, NOISE = "log_mel_statistics", "noise_statistics"
@@ -90,9 +91,8 @@ class ContextExtractors:
     @classmethod
     def of_planner(cls, planner: Planner, *, num_mel_bins: int) -> ContextExtractors:
         """Return what the gates of a planner ask for; nothing, for most."""
-        if not isinstance(planner, AdapterPlanner):
-            return cls({})
-        return cls(extractors_of(planner.adapter.config, num_mel_bins=num_mel_bins))
+        adapter = followed_adapter(planner)
+        return cls({} if adapter is None else extractors_of(adapter.config, num_mel_bins=num_mel_bins))
 
     def complete(self, context: Context, waveform: Float[Tensor, " samples"]) -> Context:
         """Return the context with embeddings of the audio where it has none of its own."""

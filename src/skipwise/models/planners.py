@@ -8,6 +8,7 @@ from typing import Literal
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating import OPEN_PLANNER, AdapterPlanner, Budget, FixedPlanner, GateAdapter, GatePlan, Planner
+from skipwise.gating.shuffle import followed_adapter
 from skipwise.models.attach import check_base, describe_base
 from skipwise.models.lora import changed_copy, sharing_copy, take_off
 from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel
@@ -58,7 +59,7 @@ def model_for(model: OwsmModel, planner: Planner) -> OwsmModel:
 
     Weights that do not change are shared with `model`, which stays as it is.
     """
-    adapter = planner.adapter if isinstance(planner, AdapterPlanner) else None
+    adapter = followed_adapter(planner)
     if adapter is model.network.gate_adapter and adapter is not None:
         return model
     if adapter is not None and adapter.lora is not None:
