@@ -26,6 +26,7 @@ from skipwise.gating import (
     LayerwiseGates,
     MlpPredictorConfig,
 )
+from skipwise.gating.predictors import PredictorConfig
 from skipwise.models.attach import attach, planner_of
 
 Gates = GatePlan | GateSample | LayerwiseGates | None
@@ -124,11 +125,13 @@ class FamilyCase(ABC):
         gates[(rows + 1) % num_rows, columns] = False
         return GatePlan(sites, gates)
 
-    def attach_random_gates(self, model: nn.Module, *, seed: int = 0) -> GateAdapter:
+    def attach_random_gates(
+        self, model: nn.Module, *, seed: int = 0, predictor: PredictorConfig | None = None
+    ) -> GateAdapter:
         """Return an attached adapter under which the rows' plans differ."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            predictor = MlpPredictorConfig(open_bias=0.0, output_std=1.0)
+            predictor = predictor or MlpPredictorConfig(open_bias=0.0, output_std=1.0)
             return attach(model, GateConfig(scope="both", predictor=predictor))
 
     def run_planned(self, model: nn.Module, rows: Sequence[int]) -> tuple[GatePlan, Run]:

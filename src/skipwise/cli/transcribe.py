@@ -106,7 +106,7 @@ def _vector(path: Path | None) -> tuple[float, ...] | None:
     if path is None:
         return None
     try:
-        return as_vector(json.loads(path.read_text(encoding="utf-8")))
+        return as_vector([float(value) for value in json.loads(path.read_text(encoding="utf-8"))])
     except (OSError, ValueError, TypeError) as error:
         raise SkipwiseError(f"cannot read an embedding from {path}: {error}. It must be a JSON list of numbers.") from (
             error

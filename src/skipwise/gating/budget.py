@@ -83,7 +83,7 @@ def stack_weights(
     Raises:
         SkipwiseError: if there is not one cost for each site, one is negative, or all of a stack are 0.
     """
-    if not costs:
+    if not costs or not sites:
         return torch.full((len(sites),), 1 / max(1, len(sites)))
     if len(costs) != len(all_sites):
         raise SkipwiseError(f"site weights must be one for each of the {len(all_sites)} sites, got {len(costs)}.")

@@ -58,11 +58,12 @@ class LoraWeights:
         wrong = sorted(expected ^ set(tensors))
         if wrong:
             raise SkipwiseError(f"LoRA weights come in pairs, <layer>.lora_A and .lora_B; see {', '.join(wrong)}.")
-        layers = {name: LowRank(tensors[f"{name}.lora_A"], tensors[f"{name}.lora_B"]) for name in names}
-        for name, change in layers.items():
-            if change.down.ndim != 2 or change.up.ndim != 2 or change.down.shape[0] != change.up.shape[1]:
+        layers = {}
+        for name in names:
+            down, up = tensors[f"{name}.lora_A"], tensors[f"{name}.lora_B"]
+            if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
                 raise SkipwiseError(
-                    f"the LoRA matrices of {name} do not fit together: A {tuple(change.down.shape)}, "
-                    f"B {tuple(change.up.shape)}."
+                    f"the LoRA matrices of {name} do not fit together: A {tuple(down.shape)}, B {tuple(up.shape)}."
                 )
+            layers[name] = LowRank(down, up)
         return cls(scaling, layers)

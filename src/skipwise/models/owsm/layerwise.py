@@ -23,8 +23,13 @@ _DECIDING: Final = 3
 
 
 def prompt_positions(tokens: Int[Tensor, "batch length"], start_token_id: int) -> Bool[Tensor, "batch length"]:
-    """Return which positions decide: up to three from `<sos>` on, whatever previous text is before it."""
-    since_start = (tokens == start_token_id).cumsum(dim=1).cumsum(dim=1)
+    """Return which positions decide: up to three from `<sos>` on, whatever previous text is before it.
+
+    From the first position on in a row without `<sos>`.
+    """
+    is_start = tokens == start_token_id
+    is_start[:, 0] |= ~is_start.any(dim=1)
+    since_start = is_start.cumsum(dim=1).cumsum(dim=1)
     return (since_start >= 1) & (since_start <= _DECIDING)
 
 
