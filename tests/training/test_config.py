@@ -1,8 +1,14 @@
+import re
+
 import pytest
+import yaml
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating import LocalPredictorConfig, MlpPredictorConfig
-from skipwise.training.config import load_config
+from skipwise.gating.context import CONTEXT_PARTS
+from skipwise.gating.predictors import predictor_kinds
+from skipwise.training.config import LoraSection, load_config
+from skipwise.training.gates_section import DistillationSection, GatesSection
 
 MINIMAL = "output: run\ndata: {root: corpus}\noptimisation: {max_steps: 10}\n"
 
@@ -94,3 +100,19 @@ def test_a_predictor_is_chosen_by_its_kind_and_fields(config_file):
     assert gates is not None and gates.predictor_config() == LocalPredictorConfig(hidden_size=7)
     plain = load_config(config_file(), ["gates.scope=both"]).gates
     assert plain is not None and plain.predictor_config() == MlpPredictorConfig()
+
+
+def test_the_recipes_in_the_guide_to_gates_are_valid(pytestconfig, config_file):
+    guide = (pytestconfig.rootpath / "docs" / "gating.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", guide, flags=re.DOTALL)
+    assert len(blocks) == 5
+    for block in blocks:
+        record = yaml.safe_load(MINIMAL) | yaml.safe_load(block)
+        load_config(config_file(yaml.safe_dump(record)))
+
+
+def test_the_guide_to_gates_names_every_option_and_predictor(pytestconfig):
+    guide = (pytestconfig.rootpath / "docs" / "gating.md").read_text(encoding="utf-8")
+    options = {*GatesSection.model_fields, *DistillationSection.model_fields, *LoraSection.model_fields}
+    options |= {*predictor_kinds(), *CONTEXT_PARTS}
+    assert not {name for name in options if name not in guide}
