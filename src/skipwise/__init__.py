@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from skipwise.decoding.options import DecodeOptions
     from skipwise.decoding.result import Transcript
     from skipwise.errors import SkipwiseError, SkipwiseWarning
-    from skipwise.gating import Context, GateAdapter, GateConfig, GatePlan, GateSite, Planner
+    from skipwise.gating import Budget, Context, GateAdapter, GateConfig, GatePlan, GateSite, Planner
     from skipwise.models import attach, detach, gated
     from skipwise.models.owsm.convert import convert_owsm
     from skipwise.pipeline import Transcriber
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULE_OF = {
+    "Budget": "skipwise.gating",
     "Context": "skipwise.gating",
     "DecodeOptions": "skipwise.decoding.options",
     "GateAdapter": "skipwise.gating",
@@ -38,6 +39,7 @@ _MODULE_OF = {
 }
 
 __all__ = [
+    "Budget",
     "Context",
     "DecodeOptions",
     "GateAdapter",

@@ -33,10 +33,11 @@ from skipwise.decoding.work import (
     to_transcript,
 )
 from skipwise.errors import SkipwiseError, SkipwiseWarning
-from skipwise.gating import Context, Planner
+from skipwise.gating import Budget, Context, Planner
+from skipwise.models.extractors import ContextExtractors
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.loading import OwsmModel, load_owsm
-from skipwise.models.planners import Gates, planner_for
+from skipwise.models.planners import Gates, budget_of, model_for, planner_for
 from skipwise.models.precision import Dtype, check_dtype
 
 
@@ -49,7 +50,7 @@ class Transcriber:
         model: OwsmModel | str | Path | None = None,
         *,
         gates: Gates = "auto",
-        sparsity: float | None = None,
+        sparsity: float | Budget | None = None,
         exact: bool = False,
         device: str | torch.device = "cpu",
         dtype: Dtype | Literal["auto"] = "auto",
@@ -57,10 +58,10 @@ class Transcriber:
     ) -> None:
         """Load `model`: a folder, a Hub name, or None for the reference model; one in memory stays where it is.
 
-        `sparsity` is the share of sites to skip in each gated stack, in [0, 1), if gates follow one; with `exact` as
-        many are skipped as that says, rounded, whatever the gates were trained for. `dtype` is the precision that is
-        computed in; auto is the fastest on this machine that leaves the texts as they are. The weights are packed here:
-        make another Transcriber after they changed.
+        `sparsity` is the share to skip of each gated stack, in [0, 1), if gates follow one; with `exact` as much is
+        skipped as that says, rounded, whatever the gates were trained for. A `Budget` says in which unit, too. `dtype`
+        is the precision that is computed in; auto is the fastest on this machine that leaves the texts as they are. The
+        weights are packed here: make another Transcriber after they changed.
 
         Raises:
             SkipwiseError: if the model or its gates cannot be read, do not belong together, or know no such budget, or
@@ -74,11 +75,12 @@ class Transcriber:
             raise SkipwiseError(
                 "this model is in training mode, so its dropout is on. Call model.network.eval() first."
             )
-        self.model = model
-        self.planner: Planner = planner_for(model, gates, sparsity=sparsity, exact=exact)
+        self.planner: Planner = planner_for(model, gates, budget_of(sparsity, exact=exact))
+        self.model = model_for(model, self.planner)
+        self._extractors = ContextExtractors.of_planner(self.planner, num_mel_bins=model.network.config.num_mel_bins)
         num_weights = sum(parameter.numel() for parameter in model.network.decoder.parameters())
         device = model.network.feature_mean.device
-        self.engine = OwsmEngine(model.network, check_dtype(dtype, device, num_weights=num_weights))
+        self.engine = OwsmEngine(self.model.network, check_dtype(dtype, device, num_weights=num_weights))
         self.options = options or DecodeOptions()
         self._decoder = WindowDecoder(self.engine, model.vocabulary, self.planner, self.options)
         if self.options.timestamps and not model.network.config.timestamps_share:
@@ -143,14 +145,16 @@ class Transcriber:
         context, previous_text = self._start(request)
         for window in quiet_windows(_blocks(request), max_window_s=self._max_window_s):
             start_s, end_s = (request.start_s + second for second in (window.start_s, window.end_s))
-            yield _job(Stretch(index, request, context, start_s, end_s), window.samples, previous_text)
+            own = self._extractors.complete(context, torch.tensor(window.samples))
+            yield _job(Stretch(index, request, own, start_s, end_s), window.samples, previous_text)
             previous_text = None
 
     def _start(self, request: Request) -> tuple[Context, str | None]:
         """What is known of a request before it is read."""
         if request.previous_text is not None and not self.model.network.config.previous_text_share:
             _warn_untrained(self.model, "previous text")
-        return self.context(request.language, request.task), request.previous_text
+        context = self.context(request.language, request.task)
+        return replace(context, speaker=request.speaker, event=request.event), request.previous_text
 
     def _chained(self, index: int, request: Request) -> Iterator[Part]:
         """The results of a request's windows, each decoded with the text of the last one that was not silent."""
@@ -169,7 +173,8 @@ class Transcriber:
             if audio.start and len(samples) < SHORTEST_S * SAMPLE_RATE:
                 break
             start_s, window_s = request.start_s + audio.start / SAMPLE_RATE, len(samples) / SAMPLE_RATE
-            stretch = Stretch(index, request, context, start_s, start_s + window_s)
+            own = self._extractors.complete(context, torch.tensor(samples))
+            stretch = Stretch(index, request, own, start_s, start_s + window_s)
             (part,) = self._parts([_job(stretch, samples, previous_text)])
             cut = cut_at_last_sentence(part.segment.tokens, self.model.network.config)
             segment = self._decoder.cut(part.segment, cut)

@@ -130,3 +130,43 @@ def test_data_without_any_reference_say_so(call: Call, folder: Path, tmp_path: P
     code, _, err = call("--data", str(manifest))
     assert code == 2
     assert "these utterances have no reference for any task of this model (asr, st_eng)" in err
+
+
+def test_a_budget_is_told_with_what_it_came_to(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    code, out, err = call("-t", "asr", "--sparsity", "0.5", "--exact", "--json", str(file))
+    assert code == 0, err
+    record = json.loads(file.read_text())
+    assert record["achieved"] == {"decoder": pytest.approx(0.5)} and record["settings"]["exact"] is True
+    assert "Budget 0.5 of sites, exactly: closed 0.500 of the decoder's." in out
+    code, out, err = call("-t", "asr", "--sparsity", "0.5", "--exact", "--unit", "macs", "--json", str(file))
+    assert code == 0, err
+    record = json.loads(file.read_text())
+    # what a site of this model costs at most is a third of what can be skipped
+    assert record["settings"]["unit"] == "macs" and abs(record["achieved"]["decoder"] - 0.5) < 0.17
+    assert "Budget 0.5 of macs, exactly: closed" in out
+
+
+def test_gates_that_see_another_utterances_speech_are_compared_with_themselves(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    code, out, err = call("--shuffle", "speech", "--json", str(file))
+    assert code == 0, err
+    record = json.loads(file.read_text())
+    assert record["unshuffled"]["settings"]["gates"] == "adapter" and "Shuffled minus own input: wer " in out
+    assert record["differences"]["all"]["wer"] is not None
+    assert record["settings"]["gates"] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--gates", "none", "--shuffle", "speech"], "this model runs without an adapter"),
+        (["-t", "asr", "--shuffle", "task"], "needs another utterance of another task"),
+        (["--unit", "ms", "--exact"], "what each site costs in ms is not known"),
+        (["--unit", "macs"], "trained for budgets in sites, got macs. Ask for an exact one"),
+        (["--unit", "macs", "--gates", "none"], "runs without an adapter"),
+    ],
+)
+def test_what_gates_cannot_do_is_one_line(call: Call, options: list[str], message: str) -> None:
+    code, _, err = call(*options)
+    assert code == 2 and message in err, err

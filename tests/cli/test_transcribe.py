@@ -17,6 +17,8 @@ from typer.testing import CliRunner, Result
 from skipwise.cli.transcribe import transcribe
 from skipwise.decoding.options import DecodeOptions
 from skipwise.errors import SkipwiseError, SkipwiseWarning
+from skipwise.gating import GateConfig, MlpPredictorConfig
+from skipwise.models.attach import attach
 from skipwise.models.owsm.loading import load_owsm
 from skipwise.pipeline import Transcriber
 from tests.tiny import attach_random_gates, tiny_model, tone
@@ -174,3 +176,27 @@ def test_a_decoding_option_that_means_nothing_is_told(place: Path, options: list
     assert result.exit_code != 0 and isinstance(result.exception, SkipwiseError)
     with pytest.raises(SkipwiseError, match=message):
         raise result.exception
+
+
+def test_an_embedding_in_a_file_reaches_the_gates_and_a_wrong_file_is_named(place: Path, tmp_path: Path) -> None:
+    network = load_owsm(place / "model").network
+    config = GateConfig(
+        context=("speaker",), speaker_size=3, predictor=MlpPredictorConfig(open_bias=0.0, output_std=3.0)
+    )
+    attach(network, config).save_pretrained(tmp_path / "gates")
+    found = set()
+    for index in range(3):
+        vector = tmp_path / "vector.json"
+        vector.write_text(json.dumps([index == 0, index == 1, index == 2]))
+        told = ["--gates", str(tmp_path / "gates"), "--speaker", str(vector), "--json", "--language", "de"]
+        result = run(place, str(place / "a.wav"), *told)
+        assert result.exit_code == 0, result.output
+        found.add(str(json.loads(result.stdout)["segments"][0]["closed"]))
+    assert len(found) > 1
+    (tmp_path / "vector.json").write_text("{}")
+    wrong = run(place, str(place / "a.wav"), "--speaker", str(tmp_path / "vector.json"))
+    assert isinstance(wrong.exception, SkipwiseError) and "must be one or more finite numbers" in str(wrong.exception)
+    (tmp_path / "words.json").write_text('["a"]')
+    for name in ("nowhere.json", "words.json"):
+        failed = run(place, str(place / "a.wav"), "--event", str(tmp_path / name)).exception
+        assert isinstance(failed, SkipwiseError) and "It must be a JSON list of numbers" in str(failed)

@@ -22,11 +22,15 @@ from skipwise.gating import (
     GatePlan,
     GateSample,
     GateSite,
+    LayerPlanner,
+    LayerwiseGates,
     MlpPredictorConfig,
 )
+from skipwise.gating.predictors import PredictorConfig
+from skipwise.gating.steps import StepPlanner
 from skipwise.models.attach import attach, planner_of
 
-Gates = GatePlan | GateSample | None
+Gates = GatePlan | GateSample | LayerwiseGates | None
 Run = tuple[SpeechStates, Tensor]
 """Encoder states, and teacher-forced logits [B, L, V]."""
 
@@ -128,23 +132,25 @@ class FamilyCase(ABC):
         gates[(rows + 1) % num_rows, columns] = False
         return GatePlan(sites, gates)
 
-    def attach_random_gates(self, model: nn.Module, *, seed: int = 0) -> GateAdapter:
+    def attach_random_gates(
+        self, model: nn.Module, *, seed: int = 0, predictor: PredictorConfig | None = None
+    ) -> GateAdapter:
         """Return an attached adapter under which the rows' plans differ."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            predictor = MlpPredictorConfig(open_bias=0.0, output_std=1.0)
+            predictor = predictor or MlpPredictorConfig(open_bias=0.0, output_std=1.0)
             return attach(model, GateConfig(scope="both", predictor=predictor))
 
     def run_planned(self, model: nn.Module, rows: Sequence[int]) -> tuple[GatePlan, Run]:
         """Return plan, encoder states and logits of these rows, as the model's own gates decide."""
         contexts, planner = [self.contexts[row] for row in rows], planner_of(model)
         embedded = self.embed(model, rows)
-        encoder_plan = planner.encoder(contexts, embedded.pooled())
-        encoded = self.encode(model, embedded, encoder_plan)
-        decoder_plan = planner.decoder(contexts, encoded.pooled())
-        assert isinstance(decoder_plan, GatePlan)
-        logits = self.decode(model, self.tokens(model, rows), encoded, decoder_plan)
-        return encoder_plan.join(decoder_plan), (encoded, logits)
+        of_encoder = planner.encoder(contexts, embedded.pooled())
+        encoded = self.encode(model, embedded, of_encoder)
+        of_decoder = planner.decoder(contexts, encoded.pooled())
+        assert not isinstance(of_decoder, StepPlanner)
+        logits = self.decode(model, self.tokens(model, rows), encoded, of_decoder)
+        return decided(of_encoder).join(decided(of_decoder)), (encoded, logits)
 
 
 @final
@@ -171,6 +177,11 @@ def counted(modules: Sequence[nn.Module]) -> Iterator[list[Calls]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def decided(plan: GatePlan | LayerPlanner) -> GatePlan:
+    """The plan, once the stack that may have decided it has run."""
+    return plan.plan() if isinstance(plan, LayerPlanner) else plan
 
 
 def within(states: SpeechStates, row: int) -> Tensor:

@@ -25,6 +25,7 @@ from skipwise.gating import (
     GatePlan,
     GateSample,
     GateSite,
+    LocalPredictorConfig,
 )
 from skipwise.gating.sites import STACKS
 from skipwise.models.attach import attach, detach, gated
@@ -38,6 +39,9 @@ from tests.conformance.family import (
     tied_at,
     within,
 )
+
+LOCAL = LocalPredictorConfig(open_bias=0.0, output_std=1.0)
+"""Layers that decide for themselves, and not all the same."""
 
 
 class ConformanceSuite(ABC):
@@ -286,6 +290,25 @@ class ConformanceSuite(ABC):
             assert not torch.equal(poisoned.states, states.states)
             assert torch.equal(poisoned.pooled(), pooled)
             assert not torch.equal(touched.pooled(), pooled)
+
+    # --- gates that layers decide on the way are a plan
+
+    def test_layers_that_decide_for_themselves_follow_one_plan(self, case: FamilyCase, model: nn.Module) -> None:
+        case.attach_random_gates(model, predictor=LOCAL)
+        plan, run = case.run_planned(model, case.rows)
+        assert set(plan.sites) == set(case.sites(model)) and 0.1 < plan.sparsity() < 0.9
+        assert len({plan.key(row) for row in case.rows}) > 1
+        detach(model)
+        assert_same(run, case.run(model, plan), tolerance=case.tolerance)
+        assert differs(run, case.run(model, None), by=10 * case.tolerance)
+
+    def test_layers_decide_the_same_alone_and_in_a_batch(self, case: FamilyCase, model: nn.Module) -> None:
+        case.attach_random_gates(model, predictor=LOCAL)
+        plan, (_, logits) = case.run_planned(model, case.rows)
+        for row in case.rows:
+            alone, (_, own) = case.run_planned(model, [row])
+            assert alone.key() == plan.key(row)
+            torch.testing.assert_close(logits[row], own[0], rtol=0, atol=case.tolerance)
 
     # --- saved and loaded
 

@@ -127,3 +127,19 @@ def test_read_data_keeps_the_languages_asked_for(tmp_path):
 def test_read_data_wants_a_manifest_or_a_corpus(tmp_path):
     with pytest.raises(SkipwiseError, match=r"must be a \.jsonl manifest or a folder"):
         read_data(tmp_path / "data.csv", "train")
+
+
+def test_embeddings_are_lists_in_the_file_and_values_in_memory(tmp_path):
+    given = Utterance(id="a", audio=str(tmp_path / "a.wav"), language="deu", speaker_vector=(1.0, -0.5))
+    write_manifest(tmp_path / "m.jsonl", [given])
+    assert json.loads((tmp_path / "m.jsonl").read_text())["speaker_vector"] == [1.0, -0.5]
+    [read] = read_manifest(tmp_path / "m.jsonl")
+    assert read == given and read.event_vector is None
+
+
+@pytest.mark.parametrize("values", [[], [1, "2"], [True], [None], [[1.0]]])
+def test_an_embedding_of_anything_but_numbers_names_its_field(tmp_path, values):
+    line = {"id": "a", "audio": "a.wav", "language": "de", "event_vector": values}
+    (tmp_path / "m.jsonl").write_text(json.dumps(line))
+    with pytest.raises(SkipwiseError, match=r"m.jsonl, line 1: the field 'event_vector' must be a list of numbers"):
+        read_manifest(tmp_path / "m.jsonl")

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from skipwise.evaluation.cost import count_macs
+from skipwise.evaluation.cost import count_macs, mac_weights
 from skipwise.gating import GatePlan, GateSite
 from skipwise.models.owsm import encoder
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.network import OwsmNetwork
+from tests.tiny import tiny_architecture
 
 PROMPT = 4
 
@@ -100,3 +101,17 @@ def test_a_very_short_input_costs_its_minimal_frames() -> None:
     plan = GatePlan.all_open(network.config.gate_sites())
     counted = count_macs(network.config, duration_s=0.03, num_prompt_tokens=PROMPT, num_fed_tokens=0)
     assert (counted.encoder, counted.decoder) == torch_macs(network, duration_s=0.03, num_fed_tokens=0, plan=plan)
+
+
+def test_weights_in_macs_are_what_closing_a_site_saves_but_for_the_merge():
+    architecture = tiny_architecture()
+    weights = dict(zip(architecture.gate_sites(), mac_weights(architecture, audio_s=4.0, num_tokens=9), strict=True))
+    counted = {"duration_s": 4.0, "num_prompt_tokens": 4, "num_fed_tokens": 9}
+    whole = count_macs(architecture, **counted).total
+    for site, weight in weights.items():
+        saved = whole - count_macs(architecture, **counted, closed=[site]).total
+        merged = site.stack == "encoder" and site.kind in ("self_attn", "cgmlp")
+        assert (weight > saved) == merged and (merged or weight == saved), site
+    both = [GateSite("encoder", 0, kind) for kind in ("self_attn", "cgmlp")]
+    saved = whole - count_macs(architecture, **counted, closed=both).total
+    assert sum(weights[site] for site in both) == saved

@@ -8,13 +8,16 @@ import torch
 from skipwise.errors import SkipwiseError
 from skipwise.gating import (
     AdapterPlanner,
+    Budget,
     Context,
     FixedPlanner,
     GateAdapter,
     GateConfig,
     GatePlan,
+    GateSample,
     MlpPredictorConfig,
     PenaltyConfig,
+    Sampling,
     SparsityPenalty,
 )
 from skipwise.gating.context import HIDEABLE_PARTS
@@ -112,16 +115,16 @@ def test_an_exact_plan_closes_the_least_likely_sites_until_the_budget_is_met(bas
 def test_a_planner_asks_for_a_budget_where_the_context_has_none(base):
     elastic, pooled = _adapter(base, context=(*HIDEABLE_PARTS, "budget")), torch.randn(2, 8)
     contexts = [DEU_ASR, replace(FRA_ST, budget=0.1)]
-    plan = AdapterPlanner(elastic, sparsity=0.8).decoder(contexts, pooled)
+    plan = AdapterPlanner(elastic, Budget(sparsity=0.8)).decoder(contexts, pooled)
+    assert isinstance(plan, GatePlan)
     expected = elastic.plan("decoder", [replace(DEU_ASR, budget=0.8), contexts[1]], pooled)
     assert torch.equal(plan.gates, expected.gates)
-    assert AdapterPlanner(_adapter(base), sparsity=0.7, exact=True).decoder(contexts[:1], pooled[:1]).sparsity() == (
-        pytest.approx(6 / 9)
-    )
+    exactly = AdapterPlanner(_adapter(base), Budget(sparsity=0.7, exact=True)).decoder(contexts[:1], pooled[:1])
+    assert isinstance(exactly, GatePlan) and exactly.sparsity() == pytest.approx(6 / 9)
     with pytest.raises(SkipwiseError, match=r"sparsity must be in \[0, 1\), got 1.0. For the base model"):
-        AdapterPlanner(elastic, sparsity=1.0)
-    with pytest.raises(SkipwiseError, match=r"trained for a sparsity of 0.5, got 0.7. Ask for exactly that many"):
-        AdapterPlanner(_adapter(base), sparsity=0.7)
+        AdapterPlanner(elastic, Budget(sparsity=1.0))
+    with pytest.raises(SkipwiseError, match=r"trained for a sparsity of 0.5, got 0.7. Ask for exactly that much"):
+        AdapterPlanner(_adapter(base), Budget(sparsity=0.7))
 
 
 def test_rows_are_decided_independently(base):
@@ -156,11 +159,10 @@ def test_the_penalty_alone_brings_sparsity_to_its_target(base, form):
             "decoder",
             contexts,
             pooled,
-            temperature=1.0,
-            dropout=0.1,
+            sampling=Sampling(dropout=0.1),
             draws=RowDraws.for_all(torch.Generator().manual_seed(step), 64),
         )
-        assert sample is not None
+        assert isinstance(sample, GateSample)
         sparsity = sample.sparsity()
         optimiser.zero_grad()
         penalty(sparsity, target=0.5, stack="decoder").backward()
@@ -175,8 +177,9 @@ def test_the_penalty_alone_brings_sparsity_to_its_target(base, form):
 def test_planners_answer_for_both_stacks(base):
     adapter, pooled = _adapter(base), torch.randn(1, 8)
     planner = AdapterPlanner(adapter)
-    assert planner.encoder([DEU_ASR], pooled).sites == ()
-    assert planner.decoder([DEU_ASR], pooled).key() == adapter.plan("decoder", [DEU_ASR], pooled).key()
+    plans = planner.encoder([DEU_ASR], pooled), planner.decoder([DEU_ASR], pooled)
+    assert isinstance(plans[0], GatePlan) and plans[0].sites == ()
+    assert isinstance(plans[1], GatePlan) and plans[1].key() == adapter.plan("decoder", [DEU_ASR], pooled).key()
     fixed = FixedPlanner(GatePlan.closing(base.sites, ["encoder.0.cgmlp", "decoder.1.ffn"]))
     assert [str(site) for site in fixed.encoder([DEU_ASR], pooled).closed()] == ["encoder.0.cgmlp"]
     assert [str(site) for site in fixed.decoder([DEU_ASR], pooled).closed()] == ["decoder.1.ffn"]
@@ -187,7 +190,7 @@ def test_planners_answer_for_both_stacks(base):
     [
         ({"sparsity": 1.0}, r"sparsity must be in \[0, 1\), got 1.0"),
         ({"scope": "all"}, r"scope must be one of encoder, decoder, both; got 'all'"),
-        ({"context": ("mood",)}, r"language, task, speech, budget; got mood"),
+        ({"context": ("mood",)}, r"language, task, speech, speaker, event, budget; got mood"),
     ],
 )
 def test_a_wrong_config_says_what_is_allowed(wrong, message, unchecked):

@@ -1,7 +1,14 @@
+import re
+
 import pytest
+import yaml
 
 from skipwise.errors import SkipwiseError
-from skipwise.training.config import load_config
+from skipwise.gating import LocalPredictorConfig, MlpPredictorConfig
+from skipwise.gating.context import CONTEXT_PARTS
+from skipwise.gating.predictors import predictor_kinds
+from skipwise.training.config import LoraSection, load_config
+from skipwise.training.gates_section import DistillationSection, GatesSection
 
 MINIMAL = "output: run\ndata: {root: corpus}\noptimisation: {max_steps: 10}\n"
 
@@ -41,6 +48,17 @@ def test_overrides_change_what_they_name_in_order(config_file):
         ("gates.sparsity_range=[0, 0.9]", r"sparsity_range needs budget in context"),
         ("augment.bands=3", r"unknown key augment.bands; allowed there: .*num_bands"),
         ("gates.penalty=cubic", r"gates.penalty: .*'lagrangian', got 'cubic'"),
+        ("gates.predictor={kind: oracle}", r"predictor.kind must be one of layer_drop, local, mlp, .*; got 'oracle'"),
+        ("gates.predictor={kind: mlp, depth: 3}", r"unknown key predictor.depth; allowed for mlp: .*hidden_size"),
+        ("gates.predictor={kind: layer_drop, depth: 3}", r"allowed for layer_drop: nothing but kind"),
+        ("gates.predictor={kind: mlp, hidden_size: wide}", r"predictor.hidden_size: .*integer.*got 'wide'"),
+        ("gates.relaxation=fuzzy", r"gates.relaxation: .*'straight_through' or 'soft', got 'fuzzy'"),
+        ("gates.cost.unit=ms", r"gates.cost: unit ms needs file"),
+        ("gates.cost.units=ms", r"unknown key gates.cost.units; allowed there: audio_s, file, num_tokens, unit"),
+        ("gates.distillation.weight=0", r"gates.distillation.weight: .*greater than 0, got 0"),
+        ("gates.sparsity_warmup_shape=step", r"sparsity_warmup_shape: .*'linear' or 'cubic', got 'step'"),
+        ("model.lora.rang=3", r"unknown key model.lora.rang; allowed there: alpha, dropout, layers, rank"),
+        ("model.base=frozen", r"model.base frozen is for gates on a trained base: it needs gates and init"),
         ("max_steps", r"written key=value.*got 'max_steps'"),
     ],
 )
@@ -68,3 +86,33 @@ def test_the_shipped_recipes_are_valid(pytestconfig):
     assert recipes
     for recipe in recipes:
         load_config(recipe)
+
+
+def test_a_base_that_is_kept_keeps_its_window(config_file):
+    given = ["model.base=lora", "model.init=base", "gates.scope=both"]
+    assert load_config(config_file(), given).model.lora.rank == 8
+    with pytest.raises(SkipwiseError, match=r"model.base lora leaves the base as it is, so architecture.window_s"):
+        load_config(config_file(), [*given, "model.architecture.window_s=30"])
+
+
+def test_a_predictor_is_chosen_by_its_kind_and_fields(config_file):
+    gates = load_config(config_file(), ["gates.predictor={kind: local, hidden_size: 7}"]).gates
+    assert gates is not None and gates.predictor_config() == LocalPredictorConfig(hidden_size=7)
+    plain = load_config(config_file(), ["gates.scope=both"]).gates
+    assert plain is not None and plain.predictor_config() == MlpPredictorConfig()
+
+
+def test_the_recipes_in_the_guide_to_gates_are_valid(pytestconfig, config_file):
+    guide = (pytestconfig.rootpath / "docs" / "gating.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", guide, flags=re.DOTALL)
+    assert len(blocks) == 5
+    for block in blocks:
+        record = yaml.safe_load(MINIMAL) | yaml.safe_load(block)
+        load_config(config_file(yaml.safe_dump(record)))
+
+
+def test_the_guide_to_gates_names_every_option_and_predictor(pytestconfig):
+    guide = (pytestconfig.rootpath / "docs" / "gating.md").read_text(encoding="utf-8")
+    options = {*GatesSection.model_fields, *DistillationSection.model_fields, *LoraSection.model_fields}
+    options |= {*predictor_kinds(), *CONTEXT_PARTS}
+    assert not {name for name in options if name not in guide}

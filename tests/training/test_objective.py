@@ -3,11 +3,25 @@ from typing import Any
 import pytest
 import torch
 
-from skipwise.gating import Context, GateConfig, MlpPredictorConfig, PenaltyConfig, Scope
+from skipwise.gating import (
+    Context,
+    GateConfig,
+    LayerDropPredictorConfig,
+    LocalPredictorConfig,
+    MlpPredictorConfig,
+    PenaltyConfig,
+    RandomPredictorConfig,
+    Scope,
+    SparsityWarmup,
+    StaticPredictorConfig,
+    TablePredictorConfig,
+)
 from skipwise.gating.context import HIDEABLE_PARTS
+from skipwise.gating.predictors import PredictorConfig
 from skipwise.models.attach import attach
 from skipwise.models.owsm.loss import IGNORED_LABEL
 from skipwise.training.batches import TrainBatch
+from skipwise.training.distillation import Distillation
 from skipwise.training.objective import GatedObjective, ObjectiveConfig
 from tests.tiny import tiny_network
 
@@ -162,3 +176,107 @@ def test_targets_are_drawn_for_each_row_and_reach_gates_that_follow_budgets():
     objective.losses(_batch(1))
     assert len({budget for row in asked for budget in row}) == 8
     assert all(0.2 <= budget <= 0.8 for row in asked for budget in row)
+
+
+def _gated(predictor: PredictorConfig, scope: Scope = "both", gates: dict[str, Any] | None = None, **settings):
+    network = tiny_network(dropout=0.0, attention_dropout=0.0).train()
+    torch.manual_seed(0)
+    attach(network, GateConfig(scope=scope, predictor=predictor, **gates or {}))
+    return GatedObjective(network, ObjectiveConfig(**SETTINGS | settings))
+
+
+PREDICTORS = (
+    LocalPredictorConfig(open_bias=0.5, output_std=0.5),
+    TablePredictorConfig(open_bias=0.5, init_std=0.5),
+    StaticPredictorConfig(open_bias=0.5, init_std=0.5),
+    RandomPredictorConfig(),
+    LayerDropPredictorConfig(),
+)
+
+
+@pytest.mark.parametrize("predictor", PREDICTORS, ids=lambda config: type(config).__name__)
+def test_every_kind_of_predictor_trains_and_its_parts_sum_up_to_the_step(predictor):
+    settings = {"target_sparsity": 0.5, "dense_share": 0.5, "context_dropout": 0.3}
+    objective = _gated(predictor, penalty=PenaltyConfig(per_row=True), **settings)
+    whole = objective.losses(_batch())
+    whole["loss"].backward()
+    gradients = {name: p.grad for name, p in objective.network.named_parameters() if "gate_adapter." in name}
+    deciding = {name: gradient for name, gradient in gradients.items() if "margins" in name or "output" in name}
+    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in deciding.values())
+    parts = [objective.losses(_part(_batch(), window)) for window in (0, 1)]
+    for name, value in whole.items():
+        assert sum(float(part[name].detach()) for part in parts) == pytest.approx(float(value.detach()), rel=1e-4), name
+    learned = not isinstance(predictor, RandomPredictorConfig | LayerDropPredictorConfig)
+    assert ("penalty_decoder" in whole) == learned
+
+
+@pytest.mark.parametrize(("scope", "passes"), [("decoder", 1), ("both", 1), ("encoder", 1)])
+def test_without_a_dense_pass_nothing_is_decoded_twice(scope, passes):
+    objective = _objective(scope, dense_share=0.0, target_sparsity=0.5)
+    calls = _count_calls(objective.network.decoder.final_norm)
+    objective.losses(_batch())
+    assert len(calls) == passes
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_dense_pass_teaches_the_pruned_one_with_a_weight_of_its_own_or_without(share):
+    settings = {"dense_share": share, "target_sparsity": 0.5, "penalty": PenaltyConfig(per_row=True)}
+    plain = _objective("both", **settings).losses(_batch())
+    teaching = Distillation(weight=2.0, ctc_weight=0.5, temperature=2.0)
+    objective = _objective("both", distillation=teaching, **settings)
+    taught = {name: value.detach() for name, value in objective.losses(_batch()).items()}
+    extra = float(taught["distilled_attention"] + taught["distilled_ctc"])
+    assert extra > 0 and "distilled_ctc" not in plain
+    whole = float(plain["loss"].detach()) + (1 - share) * extra
+    assert float(taught["loss"]) == pytest.approx(whole, rel=1e-5)
+    parts = [objective.losses(_part(_batch(), window)) for window in (0, 1)]
+    for name in ("distilled_attention", "distilled_ctc", "loss"):
+        summed = sum(float(part[name].detach()) for part in parts)
+        assert summed == pytest.approx(float(taught[name]), rel=1e-4), name
+
+
+def test_an_encoder_that_is_shared_cannot_be_taught_by_itself():
+    taught = _objective("decoder", target_sparsity=0.5, distillation=Distillation(ctc_weight=1.0)).losses(_batch())
+    assert "distilled_attention" in taught and "distilled_ctc" not in taught
+
+
+def test_a_warm_up_lowers_the_target_at_first_and_tells_elastic_gates_so():
+    network = tiny_network(dropout=0.0, attention_dropout=0.0).train()
+    adapter = attach(network, GateConfig(scope="decoder", context=(*HIDEABLE_PARTS, "budget")))
+    objective = GatedObjective(
+        network, ObjectiveConfig(**SETTINGS, target_sparsity=0.6, sparsity_warmup=SparsityWarmup(share=0.5))
+    )
+    asked = []
+    sample = adapter.sample
+
+    def spying(stack, contexts, *rest, **named):
+        asked.append({round(context.budget, 4) for context in contexts})
+        return sample(stack, contexts, *rest, **named)
+
+    adapter.sample = spying
+    for step in (0, 2, 5, 9):
+        objective.losses(_batch(step))
+    assert asked == [{0.0}, {0.24}, {0.6}, {0.6}]
+
+
+def test_a_penalty_by_cost_pulls_on_what_a_site_costs():
+    network = tiny_network(dropout=0.0, attention_dropout=0.0).train()
+    sites = network.config.gate_sites()
+    costs = tuple(10.0 if site.kind == "ffn" else 1.0 for site in sites)
+    objective = _gated(
+        StaticPredictorConfig(init_std=0.0), "decoder", {"unit": "macs", "site_weights": costs}, target_sparsity=0.5
+    )
+    parts = objective.losses(_batch())
+    assert {"sparsity_argmax_decoder", "sparsity_argmax_macs_decoder"} <= parts.keys()
+    margins = objective.network.get_parameter("gate_adapter.predictors.decoder.margins_PS")
+    (gradient,) = torch.autograd.grad(parts["loss"], margins)
+    by_kind = {site.kind: float(g.abs()) for site, g in zip(sites[-6:], gradient[0], strict=True)}
+    assert by_kind["ffn"] > 2 * max(by_kind["self_attn"], by_kind["src_attn"])
+
+
+def test_soft_gates_reach_the_base_as_they_are():
+    hard, soft = (
+        float(_objective("decoder", target_sparsity=0.5, relaxation=how).losses(_batch())["sparsity_sampled_decoder"])
+        for how in ("straight_through", "soft")
+    )
+    assert hard == pytest.approx(round(24 * hard) / 24) and soft != pytest.approx(round(24 * soft) / 24, abs=1e-4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,8 +13,12 @@ from skipwise.cli import options
 from skipwise.errors import SkipwiseError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from skipwise.data.manifest import Utterance
     from skipwise.evaluation.rows import Item, Row
+    from skipwise.evaluation.run import Evaluation
+    from skipwise.gating import ShuffleLevel
     from skipwise.pipeline import Transcriber
 
 
@@ -32,6 +36,11 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     gates: options.Gates = "auto",
     sparsity: options.Sparsity = None,
     exact: options.Exact = False,
+    unit: options.Unit = None,
+    shuffle: Annotated[
+        Literal["speech", "language", "task"] | None,
+        typer.Option("--shuffle", help="Let the gates see another utterance's input, and compare."),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Evaluate so many utterances, spread evenly over the data.")
     ] = None,
@@ -50,13 +59,13 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     dtype: options.Dtype = "auto",
 ) -> None:
     """Score a model on a test set: WER, BLEU, chrF, what was skipped, and the time it took."""
+    from skipwise.cli.budgets import make_transcriber
     from skipwise.cli.tables import make_console, print_evaluation
     from skipwise.data.manifest import read_data
     from skipwise.decoding import DecodeOptions
     from skipwise.evaluation.rows import make_batches
     from skipwise.evaluation.run import Evaluation
-    from skipwise.gating import OPEN_PLANNER
-    from skipwise.pipeline import Transcriber
+    from skipwise.gating import OPEN_PLANNER, Budget
 
     utterances = _spread(read_data(data, split, languages=language), limit)
     decoding = DecodeOptions(
@@ -69,11 +78,13 @@ def evaluate(  # noqa: PLR0913 one argument is one option
         length_bonus=length_bonus,
         normalize_length=normalize_length,
     )
-    transcriber = Transcriber(
-        model, gates=gates, sparsity=sparsity, exact=exact, device=device, dtype=dtype, options=decoding
-    )
+    budget = Budget(sparsity=sparsity, exact=exact, unit=unit)
+    transcriber = make_transcriber(model, gates, budget, device=device, dtype=dtype, options=decoding)
     tasks = task or _tasks_of(transcriber, utterances)
     batches = make_batches(transcriber, utterances, tasks, batch_s=batch_s, seed=seed)
+    own = None
+    if shuffle is not None:
+        own, transcriber = _shuffled(transcriber, batches, shuffle, seed=seed)
     rows, stopped = _decoded(transcriber, batches)
 
     num_planned = sum(map(len, batches))
@@ -86,9 +97,13 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     }
     if transcriber.planner is not OPEN_PLANNER:  # else `auto` has found none
         notes["gates"] = gates
-    record = Evaluation.of(rows, transcriber, seed=seed, notes=notes).to_dict()
+    evaluation = Evaluation.of(rows, transcriber, seed=seed, notes=notes)
+    record = evaluation.to_dict()
     console = make_console()
     print_evaluation(console, record)
+    record |= _tell_budget(console, transcriber, rows)
+    if own is not None and stopped is None:
+        record |= _tell_shuffled(console, own, evaluation)
     if stopped:
         console.print(f"Stopped after {len(rows)} of {num_planned}: the numbers are of these alone.", style="bold")
     if json_file is not None:
@@ -119,6 +134,46 @@ def _decoded(
                 raise
             return rows, error
     return rows, None
+
+
+def _shuffled(
+    transcriber: Transcriber, batches: Sequence[Sequence[Item]], level: ShuffleLevel, *, seed: int
+) -> tuple[Evaluation, Transcriber]:
+    """Decode with the gates' own input; return how that did, and a transcriber whose gates see another's."""
+    from skipwise.evaluation.run import Evaluation
+    from skipwise.evaluation.shuffle import recorded, shuffled
+
+    recording, planner = recorded(transcriber)
+    rows, stopped = _decoded(recording, batches)
+    if stopped:
+        raise stopped
+    own = Evaluation.of(rows, transcriber, seed=seed)
+    return own, shuffled(transcriber, planner.donors, level, seed=seed)
+
+
+def _tell_budget(console: Console, transcriber: Transcriber, rows: Sequence[Row]) -> dict[str, Any]:
+    """Print what the budget that was asked for came to; return it for the file."""
+    from skipwise.evaluation.achieved import achieved_shares
+    from skipwise.gating import AdapterPlanner
+
+    planner = transcriber.planner
+    if not isinstance(planner, AdapterPlanner) or (planner.budget.sparsity is None and not planner.budget.exact):
+        return {}
+    budget, achieved = planner.budget, achieved_shares(rows, planner)
+    asked = planner.adapter.config.sparsity if budget.sparsity is None else budget.sparsity
+    shares = ", ".join(f"{share:.3f} of the {stack}'s" for stack, share in achieved.items())
+    console.print(f"Budget {asked:g} of {budget.unit}{', exactly' if budget.exact else ''}: closed {shares}.")
+    return {"achieved": achieved}
+
+
+def _tell_shuffled(console: Console, own: Evaluation, shuffled: Evaluation) -> dict[str, Any]:
+    """Print what shuffling changed; return it for the file."""
+    from skipwise.cli.tables import difference_line
+    from skipwise.evaluation.compare import differences
+
+    found = differences(own, shuffled)
+    console.print(f"Shuffled minus own input: {difference_line(found['all'])}")
+    return {"unshuffled": own.to_dict(), "differences": found}
 
 
 def _tasks_of(transcriber: Transcriber, utterances: Sequence[Utterance]) -> list[str]:

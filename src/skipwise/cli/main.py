@@ -18,6 +18,7 @@ from skipwise.cli.bench import bench
 from skipwise.cli.convert import convert
 from skipwise.cli.corpus import corpus_app
 from skipwise.cli.demo import demo
+from skipwise.cli.embed import embed
 from skipwise.cli.evaluate import evaluate
 from skipwise.cli.train import train
 from skipwise.cli.transcribe import transcribe
@@ -50,6 +51,7 @@ app.command()(transcribe)
 app.command()(evaluate)
 app.command()(train)
 app.command()(convert)
+app.command()(embed)
 app.command()(demo)
 app.command()(bench)
 app.add_typer(corpus_app, name="corpus")

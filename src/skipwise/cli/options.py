@@ -14,7 +14,13 @@ Sparsity = Annotated[
     float | None,
     typer.Option("--sparsity", help="Share of the gated modules to skip, in [0, 1), if the gates follow a budget."),
 ]
-Exact = Annotated[bool, typer.Option("--exact", help="Skip exactly that share, whatever the gates were trained for.")]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Skip that share to within a module, whatever the gates were trained for.")
+]
+Unit = Annotated[
+    Literal["sites", "macs", "ms"] | None,
+    typer.Option("--unit", help="What that share counts [default: what the gates were trained to count]."),
+]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
 Dtype = Annotated[
     Literal["auto", "fp32", "fp16-packed", "int8", "bf16"],

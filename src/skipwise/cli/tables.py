@@ -67,6 +67,17 @@ def table_of(title: str, columns: Sequence[str], *, num_left: int = 1) -> Table:
     return table
 
 
+def difference_line(found: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """Return the paired differences of scores with their intervals: `wer +0.4 [0.1, 0.7], bleu ...`."""
+    parts = []
+    for name, difference in found.items():
+        if difference is not None:
+            interval = difference["absolute_interval"]
+            told = "" if interval is None else f" [{interval[0]:+.2f}, {interval[1]:+.2f}]"
+            parts.append(f"{name} {difference['absolute']:+.2f}{told}")
+    return ", ".join(parts)
+
+
 def _quality_table(record: Mapping[str, Any]) -> Table:
     columns = ["language", "task", "utterances", "WER %", "S / D / I of words", "BLEU", "BLEU, normalised", "chrF"]
     table = table_of("Quality (95 % intervals, speakers resampled)", [*columns, "loops", "length limit"], num_left=2)

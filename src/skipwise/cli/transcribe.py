@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +29,13 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     gates: options.Gates = "auto",
     sparsity: options.Sparsity = None,
     exact: options.Exact = False,
+    unit: options.Unit = None,
+    speaker: Annotated[
+        Path | None, typer.Option("--speaker", help="JSON list: the speaker's embedding, for gates that use one.")
+    ] = None,
+    event: Annotated[
+        Path | None, typer.Option("--event", help="JSON list: the embedding of the acoustic events.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file, on a line of its own.")] = False,
     timestamps: Annotated[
         bool, typer.Option("--timestamps", help="Say when each sentence begins and ends [predict_time].")
@@ -50,8 +58,10 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     dtype: options.Dtype = "auto",
 ) -> None:
     """Write down, or translate, the speech in audio files of any format and length."""
+    from skipwise.cli.budgets import make_transcriber
     from skipwise.decoding.options import DecodeOptions
-    from skipwise.pipeline import Transcriber
+    from skipwise.decoding.work import Request
+    from skipwise.gating import Budget
 
     decoding = DecodeOptions(
         method=method,
@@ -69,15 +79,15 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     )
     if timestamps and nbest > 1 and not as_json:
         raise SkipwiseError("--timestamps and --nbest are shown together by --json alone. Add it, or leave one out.")
-    transcriber = Transcriber(
-        model, gates=gates, sparsity=sparsity, exact=exact, device=device, dtype=dtype, options=decoding
-    )
+    budget = Budget(sparsity=sparsity, exact=exact, unit=unit)
+    transcriber = make_transcriber(model, gates, budget, device=device, dtype=dtype, options=decoding)
     given = None if language == _PREDICTED else language
     transcriber.context(given, task)  # a mistake here is told once, not for each file
+    told = {"previous_text": previous_text, "speaker": _vector(speaker), "event": _vector(event)}
     num_failed = 0
     for name in files:
         try:
-            transcript = transcriber.transcribe(_source(name), language=given, task=task, previous_text=previous_text)
+            transcript = next(transcriber.transcribe_many([Request(_source(name), given, task, **told)]))
         except SkipwiseError as error:
             if len(files) == 1:
                 raise
@@ -88,6 +98,20 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     if num_failed:
         print(f"Error: {num_failed} of {len(files)} files failed.", file=sys.stderr)
         raise typer.Exit(2)
+
+
+def _vector(path: Path | None) -> tuple[float, ...] | None:
+    """The embedding in a JSON file."""
+    from skipwise.gating import as_vector
+
+    if path is None:
+        return None
+    try:
+        return as_vector([float(value) for value in json.loads(path.read_text(encoding="utf-8"))])
+    except (OSError, ValueError, TypeError) as error:
+        raise SkipwiseError(f"cannot read an embedding from {path}: {error}. It must be a JSON list of numbers.") from (
+            error
+        )
 
 
 def _source(name: str) -> AudioSource:

@@ -1,6 +1,7 @@
 """Utterances, and JSON-lines files of them."""
 
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,10 @@ class Utterance:
     """What is said, if known."""
     translations: Mapping[str, str] = field(default_factory=dict)
     """Target language (stored as ISO 639-3) -> translation."""
+    speaker_vector: tuple[float, ...] | None = None
+    """Speaker embedding, if one was computed."""
+    event_vector: tuple[float, ...] | None = None
+    """Embedding of the acoustic events around the speech, if one was computed."""
 
     def __post_init__(self) -> None:
         if self.start_s < 0 or (self.end_s is not None and self.end_s <= self.start_s):
@@ -105,7 +110,10 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "speaker": (str, type(None)),
     "transcript": (str, type(None)),
     "translations": (dict,),
+    "speaker_vector": (list, type(None)),
+    "event_vector": (list, type(None)),
 }
+_VECTORS = ("speaker_vector", "event_vector")
 _MANDATORY = ("id", "audio", "language")
 
 
@@ -118,7 +126,8 @@ def _from_line(line: str, *, where: str, folder: Path) -> Utterance:
         raise SkipwiseError(f"{where}: must be a JSON object, got {type(row).__name__}.")
     _check_fields(row, where)
     try:
-        fields: dict[str, Any] = {**row, "audio": str(folder / row["audio"])}
+        vectors = {name: tuple(map(float, row[name])) for name in _VECTORS if row.get(name) is not None}
+        fields: dict[str, Any] = {**row, **vectors, "audio": str(folder / row["audio"])}
         return Utterance(**fields)
     except SkipwiseError as error:
         raise SkipwiseError(f"{where}: {error}") from None
@@ -135,11 +144,19 @@ def _check_fields(row: dict[str, Any], where: str) -> None:
         if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
             allowed = " or ".join("null" if kind is type(None) else kind.__name__ for kind in _TYPES[name])
             raise SkipwiseError(f"{where}: the field {name!r} must be {allowed}, got {value!r}.")
+    for name in _VECTORS:
+        values = row.get(name)
+        if values is not None and (not values or not all(_is_finite(value) for value in values)):
+            raise SkipwiseError(f"{where}: the field {name!r} must be a list of numbers, or left out; got {values!r}.")
     for target, text in row.get("translations", {}).items():
         if not isinstance(text, str):
             raise SkipwiseError(
                 f"{where}: the field 'translations' must map languages to texts, got {text!r} for {target!r}."
             )
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
@@ -161,6 +178,8 @@ def _to_row(utterance: Utterance, folder: Path) -> dict[str, Any]:
         "speaker": utterance.speaker,
         "transcript": utterance.transcript,
         "translations": dict(utterance.translations),
+        "speaker_vector": None if utterance.speaker_vector is None else list(utterance.speaker_vector),
+        "event_vector": None if utterance.event_vector is None else list(utterance.event_vector),
     }
     return {name: value for name, value in row.items() if value is not None and value != {}}
 

@@ -28,6 +28,7 @@ from skipwise.gating.steps import StepPlanner
 from skipwise.memory import is_out_of_memory
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.vocabulary import OwsmVocabulary
+from skipwise.models.planned import decoder_gates, encode_planned
 
 _NOTHING_FOUND = Hypothesis(tokens=(), score=0.0, finished=False)
 
@@ -99,12 +100,11 @@ class WindowDecoder:
         features = network.extract([job.samples.to(device) for job in batch if job.samples is not None])
         features_s = clock.lap()
         embedded = self._engine.embed(features)
-        encoder_plan = self._planner.encoder(contexts, embedded.pooled())
-        encoded = self._engine.encode(embedded, encoder_plan)
+        encoded, encoder_plan = encode_planned(self._engine.encode, self._planner, contexts, embedded)
         encoder_s = clock.lap()
         contexts = self._heard(contexts, encoded)
-        gates = self._decoder_gates(contexts, encoded)
         prompts = [self._prompt(job, context) for job, context in zip(batch, contexts, strict=True)]
+        gates = self._decoder_gates(contexts, encoded, prompts)
         found = search(self._engine, encoded, prompts, options=self._options, gates=gates)
         decoder_s = clock.lap()
 
@@ -126,10 +126,12 @@ class WindowDecoder:
             for row, (job, context, hypotheses) in enumerate(zip(batch, contexts, found, strict=True))
         ]
 
-    def _decoder_gates(self, contexts: Sequence[Context], encoded: SpeechStates) -> GatePlan | StepPlanner:
+    def _decoder_gates(
+        self, contexts: Sequence[Context], encoded: SpeechStates, prompts: Sequence[Sequence[int]]
+    ) -> GatePlan | StepPlanner:
         if self._options.method == "ctc":  # the decoder does not run
             return GatePlan.all_open((), len(contexts))
-        return self._planner.decoder(contexts, encoded.pooled())
+        return decoder_gates(self._engine.network, self._planner, contexts, encoded, prompts)
 
     def _heard(self, contexts: Sequence[Context], encoded: SpeechStates) -> list[Context]:
         """The contexts, with the likeliest language where none was given."""
@@ -137,7 +139,9 @@ class WindowDecoder:
         heard = list(contexts)
         if unknown:
             rows = encoded.select(torch.tensor(unknown, device=encoded.states.device))
-            gates = self._planner.decoder([contexts[row] for row in unknown], rows.pooled())
+            starts = [[self._engine.config.bos_token_id]] * len(unknown)
+            known = [contexts[row] for row in unknown]
+            gates = decoder_gates(self._engine.network, self._planner, known, rows, starts)
             best = predict_language(self._engine, rows, gates).argmax(dim=1).tolist()
             for row, language in zip(unknown, best, strict=True):
                 heard[row] = replace(contexts[row], language=self._engine.config.languages[language])

@@ -39,6 +39,10 @@ class Request:
     """Where to stop; None is its end. A part of a file is held in memory as a whole."""
     previous_text: str | None = None
     """What was said before, in the language of the output; None says that nothing is known of it."""
+    speaker: tuple[float, ...] | None = None
+    """Speaker embedding for gates that were trained with them; None has it computed, where the gates know how."""
+    event: tuple[float, ...] | None = None
+    """Embedding of the acoustic events, likewise."""
 
 
 @final

@@ -31,6 +31,8 @@ from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.encoder import num_heard_features
 
 _CONV_KERNEL = 9
+_PROMPT_TOKENS = 4
+_MERGED = ("self_attn", "cgmlp")
 
 
 @final
@@ -90,7 +92,7 @@ def count_macs(
     decoder = _decoder_layer(architecture, num_frames, num_positions, keys_read)
     runs = ("encoder", "decoder") if num_prompt_tokens else ("encoder",)
     sites = [site for site in architecture.gate_sites() if site not in closed and site.stack in runs]
-    merging = {site.layer for site in sites if site.stack == "encoder" and site.kind in ("self_attn", "cgmlp")}
+    merging = {site.layer for site in sites if site.stack == "encoder" and site.kind in _MERGED}
     return MacCount(
         conv_embedding=conv_macs,
         sites={site: (encoder if site.stack == "encoder" else decoder)[site.kind] for site in sites},
@@ -99,6 +101,18 @@ def count_macs(
         * architecture.hidden_size
         * architecture.vocab_size,
     )
+
+
+def mac_weights(architecture: OwsmArchitecture, *, audio_s: float, num_tokens: int) -> tuple[float, ...]:
+    """Return the MACs of every site, in the order of `gate_sites()`: what a budget in MACs counts.
+
+    For `audio_s` seconds decoded greedily to `num_tokens` tokens after a prompt of `<sos>`, language, task and
+    `<notimestamps>`. An encoder layer's merge, which runs if one of its two branches does, is shared between them.
+    """
+    count = count_macs(architecture, duration_s=audio_s, num_prompt_tokens=_PROMPT_TOKENS, num_fed_tokens=num_tokens)
+    merging = [site for site in count.sites if site.stack == "encoder" and site.kind in _MERGED]
+    shared = {site: count.merges[site.layer] / len(_MERGED) for site in merging}
+    return tuple(count.sites[site] + shared.get(site, 0.0) for site in architecture.gate_sites())
 
 
 def _num_feature_frames(architecture: OwsmArchitecture, duration_s: float) -> int:

@@ -78,7 +78,15 @@ class Item:
     @property
     def request(self) -> Request:
         where = self.utterance
-        return Request(where.audio, where.language, self.task, where.start_s, where.end_s)
+        return Request(
+            where.audio,
+            where.language,
+            self.task,
+            where.start_s,
+            where.end_s,
+            speaker=where.speaker_vector,
+            event=where.event_vector,
+        )
 
 
 def has_loop(words: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ from skipwise.errors import SkipwiseError
 from skipwise.evaluation.rows import Row, decode_rows, make_batches
 from skipwise.evaluation.scores import signatures
 from skipwise.evaluation.summary import CountedRows
-from skipwise.gating import OPEN_PLANNER, AdapterPlanner, GatePlan, GateSite
+from skipwise.gating import OPEN_PLANNER, AdapterPlanner, GatePlan, GateSite, RecordingPlanner, ShuffledPlanner
 from skipwise.pipeline import Transcriber
 
 DEFAULT_BATCH_S = 120.0
@@ -120,8 +120,10 @@ def describe_settings(transcriber: Transcriber) -> dict[str, Any]:
 
 def _gates(transcriber: Transcriber) -> str:
     match transcriber.planner:
-        case AdapterPlanner():
+        case AdapterPlanner() | RecordingPlanner():
             return "adapter"
+        case ShuffledPlanner():
+            return f"adapter, its input shuffled by {transcriber.planner.level}"
         case planner:
             return "none" if planner is OPEN_PLANNER else "fixed plan"
 
@@ -129,9 +131,11 @@ def _gates(transcriber: Transcriber) -> str:
 def _budget(transcriber: Transcriber) -> dict[str, Any]:
     """The budget that was asked for, where one was."""
     planner = transcriber.planner
-    if not isinstance(planner, AdapterPlanner) or (planner.sparsity is None and not planner.exact):
+    if not isinstance(planner, AdapterPlanner):
         return {}
-    return {"sparsity": planner.sparsity, "exact": planner.exact}
+    asked = planner.budget
+    found = {} if asked.sparsity is None and not asked.exact else {"sparsity": asked.sparsity, "exact": asked.exact}
+    return found if asked.unit == "sites" else found | {"unit": asked.unit}
 
 
 def _version(name: str) -> str:

@@ -43,6 +43,10 @@ class SpeechStates:
         real = _up_to(self.num_real_frames, self.states.shape[1])[..., None]
         return self.states.masked_fill(~real, 0).sum(dim=1) / self.num_real_frames[:, None]
 
+    def with_states(self, states: Float[Tensor, "batch time other_dim"]) -> SpeechStates:
+        """Return other states of the same frames."""
+        return SpeechStates(states, self.num_frames, self.num_real_frames)
+
     def select(self, rows: Int[Tensor, " rows"]) -> SpeechStates:
         """Return the given rows, in that order; a row may be named twice."""
         return SpeechStates(self.states[rows], self.num_frames[rows], self.num_real_frames[rows])

@@ -1,17 +1,32 @@
 """The core: sites, contexts, predictors, plans and how a branch is skipped. Knows torch and no base model."""
 
 from skipwise.gating.adapter import GateAdapter, GateBase, GateConfig
-from skipwise.gating.context import Context
+from skipwise.gating.budget import Budget, SparsityWarmup, Unit
+from skipwise.gating.context import Context, as_vector
+from skipwise.gating.layerwise import LayerPlanner, LayerSampler, LayerwiseGates
+from skipwise.gating.lora import LoraWeights
 from skipwise.gating.penalty import PenaltyConfig, SparsityPenalty
 from skipwise.gating.plan import GatePlan, GateSample, sparsity_by_stack
 from skipwise.gating.planner import OPEN_PLANNER, AdapterPlanner, FixedPlanner, Planner
-from skipwise.gating.predictors import GatePredictor, MlpPredictor, MlpPredictorConfig
-from skipwise.gating.relaxation import TemperatureSchedule
+from skipwise.gating.predictors import (
+    GatePredictor,
+    LayerDropPredictorConfig,
+    LayerPredictor,
+    LocalPredictorConfig,
+    MlpPredictor,
+    MlpPredictorConfig,
+    RandomPredictorConfig,
+    StaticPredictorConfig,
+    TablePredictorConfig,
+)
+from skipwise.gating.relaxation import Sampling, TemperatureSchedule
+from skipwise.gating.shuffle import RecordingPlanner, ShuffledPlanner, ShuffleLevel
 from skipwise.gating.sites import GateSite, Scope, Stack
 
 __all__ = [
     "OPEN_PLANNER",
     "AdapterPlanner",
+    "Budget",
     "Context",
     "FixedPlanner",
     "GateAdapter",
@@ -21,13 +36,30 @@ __all__ = [
     "GatePredictor",
     "GateSample",
     "GateSite",
+    "LayerDropPredictorConfig",
+    "LayerPlanner",
+    "LayerPredictor",
+    "LayerSampler",
+    "LayerwiseGates",
+    "LocalPredictorConfig",
+    "LoraWeights",
     "MlpPredictor",
     "MlpPredictorConfig",
     "PenaltyConfig",
     "Planner",
+    "RandomPredictorConfig",
+    "RecordingPlanner",
+    "Sampling",
     "Scope",
+    "ShuffleLevel",
+    "ShuffledPlanner",
     "SparsityPenalty",
+    "SparsityWarmup",
     "Stack",
+    "StaticPredictorConfig",
+    "TablePredictorConfig",
     "TemperatureSchedule",
+    "Unit",
+    "as_vector",
     "sparsity_by_stack",
 ]

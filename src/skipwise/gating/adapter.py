@@ -1,34 +1,37 @@
-"""The gate adapter: predictors of one or both stacks, what base they belong to, and how they are saved."""
+"""The gate adapter: predictors of one or both stacks, and what base they belong to."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final, get_args
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from skipwise.atomic import atomic_dir, atomic_write, usual_mode
 from skipwise.errors import SkipwiseError
-from skipwise.gating.context import CONTEXT_PARTS, HIDEABLE_PARTS, Context, ContextPart, encode_contexts
+from skipwise.gating.budget import Unit, check_unit, stack_weights
+from skipwise.gating.context import (
+    CONTEXT_PARTS,
+    HIDEABLE_PARTS,
+    VECTOR_PARTS,
+    Context,
+    ContextCodec,
+    ContextIds,
+    ContextPart,
+    VectorPart,
+)
 from skipwise.gating.draws import RowDraws
+from skipwise.gating.layerwise import LayerDecider, LayerPlanner, LayerSampler
+from skipwise.gating.lora import LoraWeights
 from skipwise.gating.plan import GatePlan, GateSample, all_but_least_likely, open_where_likelier
-from skipwise.gating.predictors import MlpPredictorConfig, PredictorConfig
-from skipwise.gating.predictors.base import PredictorShape, build_predictor, predictor_config_class
-from skipwise.gating.relaxation import straight_through_gumbel
+from skipwise.gating.predictors import LayerPredictor, MlpPredictorConfig, PredictorConfig
+from skipwise.gating.predictors.base import AnyPredictor, PredictorShape, build_predictor
+from skipwise.gating.relaxation import Sampling
 from skipwise.gating.sites import STACKS, GateSite, Scope, Stack, sites_in
-from skipwise.hub import local_folder
-
-CONFIG_FILE = "gate_config.json"
-WEIGHTS_FILE = "gate_model.safetensors"
-FORMAT_VERSION = 1
 
 
 @final
@@ -39,12 +42,24 @@ class GateConfig:
     scope: Scope = "decoder"
     """Stacks whose sites are gated."""
     sparsity: float = 0.5
-    """Target share of skipped sites per gated stack, in [0, 1)."""
+    """Target share of what is skipped per gated stack, in [0, 1)."""
     context: tuple[ContextPart, ...] = HIDEABLE_PARTS
     """Parts of the context that the predictor may use; the others count as unknown. With `budget` one adapter serves
     every sparsity, and `sparsity` is what it follows where none is asked for."""
     predictor: PredictorConfig = dataclasses.field(default_factory=MlpPredictorConfig)
     """Kind and size of the predictor of each stack."""
+    unit: Unit = "sites"
+    """What sparsity counts: sites, as in the paper, or each site's share of the MACs or of the milliseconds."""
+    site_weights: tuple[float, ...] = ()
+    """What each site of the base counts for, in the base's order, in any scale; empty: all the same."""
+    speaker_size: int = 0
+    """Numbers of a speaker embedding, where `speaker` is part of the context."""
+    event_size: int = 0
+    """Numbers of an event embedding, where `event` is part of the context."""
+    speaker_extractor: str = ""
+    """What computes a speaker embedding where a request brings none; empty: nothing, it is unknown then."""
+    event_extractor: str = ""
+    """What computes an event embedding where a request brings none."""
 
     def __post_init__(self) -> None:
         if self.scope not in get_args(Scope):
@@ -56,6 +71,23 @@ class GateConfig:
         unknown = [part for part in self.context if part not in CONTEXT_PARTS]
         if unknown:
             raise SkipwiseError(f"context parts are {', '.join(CONTEXT_PARTS)}; got {', '.join(unknown)}.")
+        check_unit(self.unit)
+        if self.unit != "sites" and not self.site_weights:
+            raise SkipwiseError(f"a budget in {self.unit} needs site_weights: what each site costs in that unit.")
+        for part in VECTOR_PARTS:
+            if (part in self.context) != (self.vector_size(part) > 0):
+                raise SkipwiseError(
+                    f"{part}_size must be the numbers of an embedding if {part} is among the context parts, and 0 if "
+                    f"not; got {self.vector_size(part)} with context {', '.join(self.context)}."
+                )
+
+    def vector_size(self, part: VectorPart) -> int:
+        """Return the numbers of an embedding that is part of the context; 0 if it is none."""
+        return self.speaker_size if part == "speaker" else self.event_size
+
+    def extractor(self, part: VectorPart) -> str:
+        """Return the name of what computes an embedding; empty if nothing does."""
+        return self.speaker_extractor if part == "speaker" else self.event_extractor
 
 
 @final
@@ -81,13 +113,27 @@ class GateBase:
 class GateAdapter(nn.Module):
     """Predictors for the gated stacks of one base model: small, saved beside it, loaded onto it by `attach`."""
 
-    def __init__(self, config: GateConfig, base: GateBase, *, notes: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        config: GateConfig,
+        base: GateBase,
+        *,
+        notes: Mapping[str, Any] | None = None,
+        lora: LoraWeights | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.base = base
         self.notes = dict(notes or {})
+        self.lora = lora
+        """Changes of the base that the gates were trained with; `attach` makes them, `detach` takes them back."""
+        self._weights = {
+            stack: stack_weights(self.sites(stack), base.sites, config.site_weights)
+            for stack in STACKS
+            if self.sites(stack)
+        }
         self.predictors = nn.ModuleDict(
-            {stack: build_predictor(config.predictor, self._shape(stack)) for stack in STACKS if self.sites(stack)}
+            {stack: build_predictor(config.predictor, self._shape(stack)) for stack in self._weights}
         )
 
     def _shape(self, stack: Stack) -> PredictorShape:
@@ -95,8 +141,11 @@ class GateAdapter(nn.Module):
             pooled_size=self.base.hidden_size,
             num_languages=len(self.base.languages),
             num_tasks=len(self.base.tasks),
-            num_sites=len(self.sites(stack)),
+            sites=self.sites(stack),
+            site_weights=self.site_weights(stack),
             with_budget=self.is_elastic,
+            speaker_size=self.config.speaker_size,
+            event_size=self.config.event_size,
         )
 
     @property
@@ -104,9 +153,35 @@ class GateAdapter(nn.Module):
         """Whether it follows the budget that is asked for."""
         return "budget" in self.config.context
 
+    @property
+    def is_layerwise(self) -> bool:
+        """Whether each layer decides when it runs, from its own input."""
+        return any(isinstance(predictor, LayerPredictor) for predictor in self.predictors.values())
+
     def sites(self, stack: Stack) -> tuple[GateSite, ...]:
         """Return the gated sites of a stack: none if the stack is outside the scope."""
         return tuple(site for site in sites_in(self.config.scope, self.base.sites) if site.stack == stack)
+
+    def site_weights(self, stack: Stack) -> Float[Tensor, " sites"]:
+        """Return what each of `sites(stack)` counts for in a budget; they sum up to 1."""
+        return self._weights[stack]
+
+    def predictor(self, stack: Stack) -> AnyPredictor | None:
+        """Return what decides a stack; None if it is outside the scope."""
+        found = dict(self.predictors.items()).get(stack)
+        assert found is None or isinstance(found, AnyPredictor)
+        return found
+
+    def ids(self, contexts: Sequence[Context], device: torch.device | str = "cpu") -> ContextIds:
+        """Return what the predictors see of contexts."""
+        parts = set(self.config.context)
+        codec = ContextCodec(
+            languages=self.base.languages,
+            tasks=self.base.tasks,
+            default_budget=self.config.sparsity,
+            vector_sizes={part: self.config.vector_size(part) for part in VECTOR_PARTS if part in parts},
+        )
+        return codec.encode(contexts, device).only(self.config.context)
 
     def logits(
         self,
@@ -118,32 +193,52 @@ class GateAdapter(nn.Module):
         draws: RowDraws | None = None,
     ) -> Float[Tensor, "batch sites 2"]:
         """Return the logits (closed, open) of a gated stack's sites; `dropout` is the share of context parts hidden."""
-        ids = encode_contexts(
-            contexts,
-            languages=self.base.languages,
-            tasks=self.base.tasks,
-            default_budget=self.config.sparsity,
-            device=pooled.device,
-        ).only(self.config.context)
-        if draws is not None:
-            ids = ids.drop(dropout, draws)
-        return self.predictors[stack](ids, pooled)
+        ids = self.ids(contexts, pooled.device)
+        if draws is None:
+            return self.predictors[stack](ids, pooled)
+        return self.predictors[stack](ids.drop(dropout, draws), pooled, draws)
 
-    @torch.no_grad()
     def plan(
         self, stack: Stack, contexts: Sequence[Context], pooled: Float[Tensor, "batch dim"], *, exact: bool = False
     ) -> GatePlan:
         """Return the arg-max plan of a stack; over no site where the stack is outside the scope.
 
-        With `exact` the least likely sites are closed until as many are as each context's budget says, rounded.
+        With `exact` the least likely sites are closed until their weight is as near as can be to each context's budget.
+        Not for layers that decide when they run: see `decide`.
         """
-        if stack not in self.predictors:
+        decided = self.decide(stack, contexts, pooled, exact=exact)
+        assert isinstance(decided, GatePlan)
+        return decided
+
+    @torch.no_grad()
+    def decide(
+        self,
+        stack: Stack,
+        contexts: Sequence[Context],
+        pooled: Float[Tensor, "batch dim"],
+        *,
+        exact: bool = False,
+        weights: Float[Tensor, " sites"] | None = None,
+    ) -> GatePlan | LayerPlanner:
+        """Return the plan of a stack, or what makes it while the stack runs.
+
+        `weights` are what sites count for in an exact budget, if not what the adapter says.
+        """
+        predictor, sites = self.predictor(stack), self.sites(stack)
+        if predictor is None:
             return GatePlan.all_open((), len(contexts))
+        budgets = [self.config.sparsity if context.budget is None else context.budget for context in contexts]
+        if not exact and not self.is_elastic:
+            contexts = [replace(context, budget=None) for context in contexts]
+        weights = self.site_weights(stack) if weights is None else weights
+        if isinstance(predictor, LayerPredictor):
+            ids = self.ids(contexts, pooled.device)
+            decider = LayerDecider(predictor=predictor, context=ids, sites=sites, weights=weights)
+            return LayerPlanner(decider, budgets=budgets if exact else None)
         logits = self.logits(stack, contexts, pooled)
         if not exact:
-            return GatePlan(self.sites(stack), open_where_likelier(logits))
-        budgets = [self.config.sparsity if context.budget is None else context.budget for context in contexts]
-        return GatePlan(self.sites(stack), all_but_least_likely(logits, budgets))
+            return GatePlan(sites, open_where_likelier(logits))
+        return GatePlan(sites, all_but_least_likely(logits, budgets, weights))
 
     def sample(
         self,
@@ -151,30 +246,28 @@ class GateAdapter(nn.Module):
         contexts: Sequence[Context],
         pooled: Float[Tensor, "batch dim"],
         *,
-        temperature: float,
-        dropout: float,
+        sampling: Sampling,
         draws: RowDraws,
-    ) -> GateSample | None:
-        """Return gates drawn for training, or None where the stack is outside the scope."""
-        if stack not in self.predictors:
+    ) -> GateSample | LayerSampler | None:
+        """Return gates drawn for training, or what draws them while the stack runs; None outside the scope."""
+        predictor, sites = self.predictor(stack), self.sites(stack)
+        if predictor is None:
             return None
-        logits = self.logits(stack, contexts, pooled, dropout=dropout, draws=draws)
-        gates = straight_through_gumbel(logits, temperature=temperature, draws=draws)
-        return GateSample(self.sites(stack), gates, logits)
+        if isinstance(predictor, LayerPredictor):
+            ids = self.ids(contexts, pooled.device).drop(sampling.dropout, draws)
+            decider = LayerDecider(predictor=predictor, context=ids, sites=sites, weights=self.site_weights(stack))
+            return LayerSampler(decider, sampling, draws)
+        logits = self.logits(stack, contexts, pooled, dropout=sampling.dropout, draws=draws)
+        return GateSample(sites, sampling.gates(logits, draws), logits)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `gate_config.json` and `gate_model.safetensors` into `folder`, which appears whole or not at all."""
-        record = {
-            "format": FORMAT_VERSION,
-            "config": _config_record(self.config),
-            "base": {**dataclasses.asdict(self.base), "sites": [str(site) for site in self.base.sites]},
-            "notes": self.notes,
-        }
-        with atomic_dir(folder) as aside:
-            with atomic_write(aside / CONFIG_FILE) as file:
-                json.dump(record, file, indent=2, ensure_ascii=False)
-            with usual_mode(aside / WEIGHTS_FILE):
-                save_file({name: t.contiguous() for name, t in self.state_dict().items()}, aside / WEIGHTS_FILE)
+        """Write the adapter's files into `folder`, which appears whole or not at all.
+
+        `gate_config.json` and `gate_model.safetensors`; with changes of the base `gate_lora.safetensors` too.
+        """
+        from skipwise.gating.adapter_files import write_adapter
+
+        write_adapter(self, folder)
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> GateAdapter:
@@ -183,20 +276,9 @@ class GateAdapter(nn.Module):
         Raises:
             SkipwiseError: if files are missing or damaged, or their keys are not exactly those of the adapter.
         """
-        folder = local_folder(source, what="gate adapter", needs=CONFIG_FILE, patterns=(CONFIG_FILE, WEIGHTS_FILE))
-        config, base, notes = _read_record(folder / CONFIG_FILE)
-        adapter = cls(config, base, notes=notes)
-        try:
-            weights = load_file(folder / WEIGHTS_FILE)
-        except (OSError, SafetensorError) as error:
-            raise SkipwiseError(
-                f"cannot read {folder / WEIGHTS_FILE}: {error}. Copy the adapter's folder again."
-            ) from error
-        wrong = set(weights.keys() ^ adapter.state_dict().keys())
-        if wrong:
-            raise SkipwiseError(f"{folder / WEIGHTS_FILE} has missing or unknown keys: {', '.join(sorted(wrong))}.")
-        adapter.load_state_dict(weights)
-        return adapter.eval()
+        from skipwise.gating.adapter_files import read_adapter
+
+        return read_adapter(source)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the adapter to the Hub, making the repository if need be, and return the address of the commit."""
@@ -209,31 +291,3 @@ class GateAdapter(nn.Module):
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(Path(folder) / "gates")
             return str(api.upload_folder(repo_id=repo_id, folder_path=Path(folder) / "gates"))
-
-
-def _config_record(config: GateConfig) -> dict[str, Any]:
-    predictor = {"kind": type(config.predictor).__name__, **dataclasses.asdict(config.predictor)}
-    return {**dataclasses.asdict(config), "predictor": predictor}
-
-
-def _read_record(path: Path) -> tuple[GateConfig, GateBase, dict[str, Any]]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["format"] != FORMAT_VERSION:
-            raise SkipwiseError(
-                f"{path} has format {record['format']}, this version reads {FORMAT_VERSION}. Update skipwise."
-            )
-        predictor = dict(record["config"]["predictor"])
-        predictor_config = predictor_config_class(predictor.pop("kind"))(**predictor)
-        config: dict[str, Any] = dict(
-            record["config"], predictor=predictor_config, context=tuple(record["config"]["context"])
-        )
-        base: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in record["base"].items()
-        }
-        base["sites"] = tuple(GateSite.parse(text) for text in base["sites"])
-        return GateConfig(**config), GateBase(**base), dict(record["notes"])
-    except FileNotFoundError as error:
-        raise SkipwiseError(f"no gate adapter in {path.parent}: {path.name} is missing.") from error
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise SkipwiseError(f"{path} is not a gate adapter's config: {error}.") from error

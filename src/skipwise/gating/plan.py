@@ -15,6 +15,7 @@ from torch import Tensor
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating.branch import OPEN, LayerGates, RowGate, ScaledGate, SiteGate
+from skipwise.gating.budget import num_closed
 from skipwise.gating.sites import STACKS, GateSite, Stack, columns_of
 
 
@@ -163,14 +164,16 @@ def open_where_likelier(logits: Float[Tensor, "batch sites 2"]) -> Bool[Tensor, 
 
 
 def all_but_least_likely(
-    logits: Float[Tensor, "batch sites 2"], budgets: Sequence[float]
+    logits: Float[Tensor, "batch sites 2"], budgets: Sequence[float], weights: Float[Tensor, " sites"]
 ) -> Bool[Tensor, "batch sites"]:
-    """Return the decision that closes round(budget * sites) sites of each row: those least likely to be open."""
+    """Return the decision that closes the sites least likely to be open, until their weight is nearest to each budget.
+
+    With equal weights that is round(budget * sites) of them: see `num_closed`.
+    """
     margins = (logits[..., 1] - logits[..., 0]).detach().cpu()
-    num_sites = margins.shape[1]
-    num_closed = torch.tensor([int(budget * num_sites + 0.5) for budget in budgets])
+    closed = num_closed(margins, torch.tensor(list(budgets)), weights)
     ranks = margins.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
-    return ranks >= num_closed[:, None]
+    return ranks >= closed[:, None]
 
 
 def sparsity_by_stack(plan: GatePlan) -> dict[Stack, float]:

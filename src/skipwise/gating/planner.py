@@ -12,8 +12,11 @@ from torch import Tensor
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating.adapter import GateAdapter
+from skipwise.gating.budget import Budget, stack_weights
 from skipwise.gating.context import Context
+from skipwise.gating.layerwise import LayerPlanner
 from skipwise.gating.plan import GatePlan
+from skipwise.gating.sites import Stack
 from skipwise.gating.steps import StepPlanner
 
 
@@ -21,14 +24,17 @@ class Planner(ABC):
     """Decides the plans of both stacks, each from the context and the speech as that stack receives it."""
 
     @abstractmethod
-    def encoder(self, contexts: Sequence[Context], pooled_input: Float[Tensor, "batch dim"]) -> GatePlan:
-        """Return the encoder's plan; `pooled_input` is the mean conv embedding over the frames of real samples."""
+    def encoder(self, contexts: Sequence[Context], pooled_input: Float[Tensor, "batch dim"]) -> GatePlan | LayerPlanner:
+        """Return the encoder's plan, or what makes it while the encoder runs.
+
+        `pooled_input` is the mean conv embedding over the frames of real samples.
+        """
 
     @abstractmethod
     def decoder(
         self, contexts: Sequence[Context], pooled_encoded: Float[Tensor, "batch dim"]
-    ) -> GatePlan | StepPlanner:
-        """Return the decoder's plan, or what decides one for each of its positions.
+    ) -> GatePlan | LayerPlanner | StepPlanner:
+        """Return the decoder's plan, what makes it while the prompt runs, or what decides each of its positions.
 
         `pooled_encoded` is the mean encoder output over the frames of real samples.
         """
@@ -38,37 +44,70 @@ class Planner(ABC):
 class AdapterPlanner(Planner):
     """Follows a trained adapter: the arg-max of its predictors, or exactly a budget."""
 
-    def __init__(self, adapter: GateAdapter, *, sparsity: float | None = None, exact: bool = False) -> None:
-        """Ask for `sparsity` where a context has no budget of its own; None leaves it to the adapter.
-
-        With `exact` the least likely sites are closed until as many are as the budget says.
+    def __init__(self, adapter: GateAdapter, budget: Budget | None = None) -> None:
+        """Ask for `budget` where a context has none of its own; None leaves it to the adapter.
 
         Raises:
-            SkipwiseError: for a sparsity outside [0, 1), or one that the adapter was not trained for without `exact`.
+            SkipwiseError: for a sparsity or a unit that the adapter was not trained for, without `exact`; for a unit
+                whose costs are not known.
         """
-        if sparsity is not None and not 0 <= sparsity < 1:
-            raise SkipwiseError(f"sparsity must be in [0, 1), got {sparsity}. For the base model use gates none.")
-        if sparsity is not None and not exact and not adapter.is_elastic and sparsity != adapter.config.sparsity:
+        budget = budget or Budget()
+        trained = adapter.config
+        unit = budget.unit or trained.unit
+        if not budget.exact and unit != trained.unit:
             raise SkipwiseError(
-                f"these gates were trained for a sparsity of {adapter.config.sparsity}, got {sparsity}. Ask for "
-                "exactly that many sites (exact), or train gates with the context part budget, which follow any."
+                f"these gates were trained for budgets in {trained.unit}, got {unit}. Ask for an exact one, which is "
+                "met whatever the gates were trained for."
             )
-        self._adapter = adapter
-        self.sparsity = sparsity
-        """The budget that is asked for; None leaves it to the adapter."""
-        self.exact = exact
-        """Whether it is met exactly."""
+        if (
+            budget.sparsity is not None
+            and not budget.exact
+            and not adapter.is_elastic
+            and budget.sparsity != trained.sparsity
+        ):
+            raise SkipwiseError(
+                f"these gates were trained for a sparsity of {trained.sparsity}, got {budget.sparsity}. Ask for "
+                "exactly that much (exact), or train gates with the context part budget, which follow any."
+            )
+        self.adapter = adapter
+        """What is followed."""
+        self.budget = replace(budget, unit=unit)
+        """What is asked for."""
+        self._costs = _costs(adapter, self.budget)
 
-    def encoder(self, contexts: Sequence[Context], pooled_input: Float[Tensor, "batch dim"]) -> GatePlan:
-        return self._adapter.plan("encoder", self._asked(contexts), pooled_input, exact=self.exact)
+    def encoder(self, contexts: Sequence[Context], pooled_input: Float[Tensor, "batch dim"]) -> GatePlan | LayerPlanner:
+        return self._decided("encoder", contexts, pooled_input)
 
-    def decoder(self, contexts: Sequence[Context], pooled_encoded: Float[Tensor, "batch dim"]) -> GatePlan:
-        return self._adapter.plan("decoder", self._asked(contexts), pooled_encoded, exact=self.exact)
+    def decoder(
+        self, contexts: Sequence[Context], pooled_encoded: Float[Tensor, "batch dim"]
+    ) -> GatePlan | LayerPlanner:
+        return self._decided("decoder", contexts, pooled_encoded)
 
-    def _asked(self, contexts: Sequence[Context]) -> list[Context]:
-        if self.sparsity is None:
-            return list(contexts)
-        return [c if c.budget is not None else replace(c, budget=self.sparsity) for c in contexts]
+    def site_weights(self, stack: Stack) -> Float[Tensor, " sites"]:
+        """Return what each gated site of a stack counts for in the budget; they sum up to 1."""
+        return stack_weights(self.adapter.sites(stack), self.adapter.base.sites, self._costs)
+
+    def _decided(
+        self, stack: Stack, contexts: Sequence[Context], pooled: Float[Tensor, "batch dim"]
+    ) -> GatePlan | LayerPlanner:
+        asked = list(contexts)
+        if self.budget.sparsity is not None:
+            asked = [c if c.budget is not None else replace(c, budget=self.budget.sparsity) for c in contexts]
+        return self.adapter.decide(stack, asked, pooled, exact=self.budget.exact, weights=self.site_weights(stack))
+
+
+def _costs(adapter: GateAdapter, budget: Budget) -> tuple[float, ...]:
+    """What sites cost in the unit that is asked for."""
+    if budget.site_weights:
+        return budget.site_weights
+    if budget.unit == adapter.config.unit:
+        return adapter.config.site_weights
+    if budget.unit == "sites":
+        return ()
+    raise SkipwiseError(
+        f"these gates count {adapter.config.unit}: what each site costs in {budget.unit} is not known. Give the "
+        "budget's site_weights, one cost a site."
+    )
 
 
 @final

@@ -13,6 +13,7 @@ from torch import nn
 from skipwise.errors import SkipwiseError
 from skipwise.gating import OPEN_PLANNER, AdapterPlanner, FixedPlanner, GateAdapter, GateConfig, GatePlan, Planner
 from skipwise.gating.adapter import GateBase
+from skipwise.models.lora import put_on, take_off
 from skipwise.models.owsm.loading import base_state
 from skipwise.models.owsm.network import OwsmNetwork
 
@@ -22,7 +23,8 @@ _SAMPLED_VALUES = 256
 def attach(model: nn.Module, gates: GateConfig | GateAdapter | str | Path) -> GateAdapter:
     """Put gates on a model, in place, and return their adapter: a fresh one for a config, else the one given or saved.
 
-    The model is an `OwsmNetwork` or the `OwsmForConditionalGeneration` around one.
+    Changes of the base that belong to the adapter (LoRA) are made too. The model is an `OwsmNetwork` or the
+    `OwsmForConditionalGeneration` around one.
 
     Raises:
         SkipwiseError: if the model has gates already, or the adapter belongs to another base.
@@ -39,6 +41,8 @@ def attach(model: nn.Module, gates: GateConfig | GateAdapter | str | Path) -> Ga
         case _:
             adapter = GateAdapter.from_pretrained(gates)
     check_base(adapter, base)
+    if adapter.lora is not None:
+        put_on(network, adapter.lora)
     network.gate_adapter = adapter.to(network.feature_mean.device)
     return adapter
 
@@ -58,6 +62,7 @@ def detach(model: nn.Module) -> GateAdapter | None:
     network = network_of(model)
     adapter = network.gate_adapter
     network.gate_adapter = None
+    take_off(network)
     return adapter
 
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from skipwise.errors import SkipwiseError
-from skipwise.gating import OPEN_PLANNER, AdapterPlanner, FixedPlanner, GateAdapter, GatePlan, Planner
+from skipwise.gating import OPEN_PLANNER, AdapterPlanner, Budget, FixedPlanner, GateAdapter, GatePlan, Planner
+from skipwise.gating.shuffle import followed_adapter
 from skipwise.models.attach import check_base, describe_base
+from skipwise.models.lora import changed_copy, sharing_copy, take_off
 from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel
 
-Gates = Literal["auto", "none"] | str | Path | GateAdapter | GatePlan | None
-"""Those beside the model if it has some; none (`none` or None); a folder or Hub name; an adapter; one fixed plan."""
+Gates = Literal["auto", "none"] | str | Path | GateAdapter | GatePlan | Planner | None
+"""Those beside the model if it has some; none (`none` or None); a folder or Hub name; an adapter; one fixed plan; or
+what decides plans itself."""
 
 
-def planner_for(model: OwsmModel, gates: Gates, *, sparsity: float | None, exact: bool) -> Planner:
-    """Return what decides the plans of a model that is run with `gates`, at a sparsity if one is asked for.
+def budget_of(sparsity: float | Budget | None, *, exact: bool = False) -> Budget:
+    """Return the budget that a user means by a sparsity, which may be a whole budget."""
+    return sparsity if isinstance(sparsity, Budget) else Budget(sparsity=sparsity, exact=exact)
+
+
+def planner_for(model: OwsmModel, gates: Gates, budget: Budget) -> Planner:
+    """Return what decides the plans of a model that is run with `gates`, at a budget if one is asked for.
 
     Raises:
         SkipwiseError: if the gates cannot be read, belong to another base, or know no such budget.
@@ -23,7 +32,8 @@ def planner_for(model: OwsmModel, gates: Gates, *, sparsity: float | None, exact
     network, beside = model.network, model.folder / GATES_FOLDER
     if gates == "auto":
         gates = network.gate_adapter or (beside if beside.is_dir() else None)
-    if (sparsity is not None or exact) and (gates in (None, "none") or isinstance(gates, GatePlan)):
+    asks = budget != Budget()
+    if asks and (gates in (None, "none") or isinstance(gates, GatePlan | Planner)):
         raise SkipwiseError(
             f"a sparsity is for gates to follow; {model.name} runs without an adapter. Name one with gates, or leave "
             "sparsity and exact out."
@@ -31,6 +41,8 @@ def planner_for(model: OwsmModel, gates: Gates, *, sparsity: float | None, exact
     match gates:
         case None | "none":
             return OPEN_PLANNER
+        case Planner():
+            return gates
         case GatePlan():
             return FixedPlanner(_checked_plan(gates, model))
         case GateAdapter():
@@ -39,7 +51,24 @@ def planner_for(model: OwsmModel, gates: Gates, *, sparsity: float | None, exact
             adapter = GateAdapter.from_pretrained(gates)
     if adapter is not network.gate_adapter:  # an attached one was checked, and its base may be in training since
         check_base(adapter, describe_base(network))
-    return AdapterPlanner(adapter.to(network.feature_mean.device), sparsity=sparsity, exact=exact)
+    return AdapterPlanner(adapter.to(network.feature_mean.device), budget)
+
+
+def model_for(model: OwsmModel, planner: Planner) -> OwsmModel:
+    """Return the model that follows a planner: with the changes of the base (LoRA) that belong to its adapter.
+
+    Weights that do not change are shared with `model`, which stays as it is.
+    """
+    adapter = followed_adapter(planner)
+    if adapter is model.network.gate_adapter and adapter is not None:
+        return model
+    if adapter is not None and adapter.lora is not None:
+        return replace(model, network=changed_copy(model.network, adapter.lora))
+    if not model.network.base_weights:
+        return model
+    network = sharing_copy(model.network)
+    take_off(network)
+    return replace(model, network=network)
 
 
 def _checked_plan(plan: GatePlan, model: OwsmModel) -> GatePlan:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, final
 
 import torch
@@ -25,6 +25,7 @@ from skipwise.models.owsm.loss import IGNORED_LABEL
 from skipwise.training.augment import SpecAugment
 from skipwise.training.sources import WindowSource
 from skipwise.training.targets import Target, TargetMaker
+from skipwise.training.vectors import ContextVectors
 from skipwise.training.windows import Recording, Window, draw_windows
 
 
@@ -105,6 +106,8 @@ class TrainData:
     window_s: float | None
     """Windows are padded to it, as the model does."""
     seed: int
+    vectors: ContextVectors = field(default_factory=ContextVectors)
+    """What makes the speaker and event embeddings of a window."""
 
 
 @final
@@ -133,7 +136,9 @@ class StepDataset(Dataset[TrainBatch]):
         ]
         ctc = [data.targets.ctc_target(recording, window) for recording, window in pairs]
         rows = [(part, place, task) for task in range(len(data.tasks)) for part, place in enumerate(places)]
-        features = [self._features(step, place, windows[place]) for place in places]
+        heard = [data.source.features(window) for window in (windows[place] for place in places)]
+        vectors = [data.vectors.of(*pairs[place], own) for place, own in zip(places, heard, strict=True)]
+        features = [self._augmented(step, place, own) for place, own in zip(places, heard, strict=True)]
         padded = pad_features(
             [_to_window(row, data.window_s) for row in features], num_real_frames=[len(row) for row in features]
         )
@@ -145,7 +150,9 @@ class StepDataset(Dataset[TrainBatch]):
             num_real_frames=padded.num_real_frames,
             row_window=torch.tensor([part for part, _, _ in rows]),
             step_rows=[task * len(windows) + place for _, place, task in rows],
-            contexts=[Context(language=languages[place], task=data.tasks[task]) for _, place, task in rows],
+            contexts=[
+                replace(vectors[part], language=languages[place], task=data.tasks[task]) for part, place, task in rows
+            ],
             tokens=_padded([target.tokens for target in chosen], 0),
             labels=_padded([target.labels for target in chosen], IGNORED_LABEL),
             ctc_targets=_padded([ctc[place] for place in places], 0),
@@ -166,8 +173,7 @@ class StepDataset(Dataset[TrainBatch]):
         rng = random.Random(f"{self._data.seed} {step} {place} {task}")
         return self._data.targets.target(recording, window, task, rng)
 
-    def _features(self, step: int, place: int, window: Window) -> Float[Tensor, "frames mels"]:
-        features = self._data.source.features(window)
+    def _augmented(self, step: int, place: int, features: Float[Tensor, "frames mels"]) -> Float[Tensor, "frames mels"]:
         if self._data.augment is None:
             return features
         rng = random.Random(f"{self._data.seed} {step} {place}")

@@ -7,19 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from skipwise.errors import SkipwiseError
-from skipwise.gating.context import HIDEABLE_PARTS, ContextPart
-from skipwise.gating.penalty import PenaltyForm
-from skipwise.gating.sites import Scope
+from skipwise.training.gates_section import CostSection, DistillationSection, GatesSection
+from skipwise.training.section import Section
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class DataSection(_Section):
+class DataSection(Section):
     """Which speech to learn from."""
 
     root: Path
@@ -43,7 +38,7 @@ class DataSection(_Section):
     """Processes that compute features."""
 
 
-class AugmentSection(_Section):
+class AugmentSection(Section):
     """SpecAugment."""
 
     num_bands: int = Field(default=2, ge=0)
@@ -56,7 +51,20 @@ class AugmentSection(_Section):
     """The longest stretch, as a share of the frames."""
 
 
-class ModelSection(_Section):
+class LoraSection(Section):
+    """Low-rank changes of the base, beside the gates; needs the extra `peft`."""
+
+    rank: int = Field(default=8, ge=1)
+    """Rank of each change."""
+    alpha: int = Field(default=16, ge=1)
+    """Changes are scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout before each change."""
+    layers: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2", "in_proj")
+    """Last parts of the names of the linear layers that change, in encoder and decoder layers."""
+
+
+class ModelSection(Section):
     """Where the base comes from."""
 
     init: Literal["scratch"] | str = "scratch"
@@ -65,55 +73,13 @@ class ModelSection(_Section):
     """SentencePiece pieces to learn; from scratch only."""
     architecture: dict[str, Any] = Field(default_factory=dict)
     """Fields of `OwsmArchitecture`; for a trained base only those that change no weight."""
+    base: Literal["full", "lora", "frozen"] = "full"
+    """`full` trains the base too and writes a new one; `lora` trains low-rank changes of it, `frozen` the gates alone:
+    both write an adapter for the base in `init`."""
+    lora: LoraSection = LoraSection()
 
 
-class GatesSection(_Section):
-    """Gates to train together with the base."""
-
-    scope: Scope = "decoder"
-    """Stacks to gate."""
-    sparsity: float = Field(default=0.5, ge=0, lt=1)
-    """Target share of skipped sites in each of these stacks; with `sparsity_range` what is followed by default."""
-    sparsity_range: tuple[float, float] | None = None
-    """Draw each row's target between these instead, for gates that follow any budget; needs `budget` in `context`."""
-    context: tuple[ContextPart, ...] = HIDEABLE_PARTS
-    """What the predictor may know."""
-    context_dropout: float = Field(default=0.15, ge=0, lt=1)
-    """How often each part of the context is hidden in training."""
-    hidden_size: int = Field(default=64, ge=1)
-    """Width of the predictor's hidden layer."""
-    learning_rate: float = Field(default=3e-3, gt=0)
-    """Peak learning rate of the predictor."""
-    temperature_start: float = Field(default=1.0, gt=0)
-    """Temperature of the Gumbel-softmax at the first step."""
-    temperature_end: float = Field(default=1.0, gt=0)
-    """Temperature at the last step."""
-    penalty: PenaltyForm = "both"
-    """Form of the sparsity penalty."""
-    absolute_weight: float = Field(default=1.0, ge=0)
-    """beta of the penalty."""
-    squared_weight: float = Field(default=20.0, ge=0)
-    """alpha of the penalty."""
-    multiplier_lr: float = Field(default=0.1, ge=0)
-    """Dual step of the `lagrangian` form."""
-    per_row: bool = False
-    """Pull each row to its target instead of the mean over the rows; a `sparsity_range` does so always."""
-    dense_share: float = Field(default=0.5, ge=0, lt=1)
-    """Weight of the dense pass beside the pruned one, so that one set of weights serves both; 0 leaves it out."""
-
-    @model_validator(mode="after")
-    def _budgets_are_known(self) -> GatesSection:
-        if self.sparsity_range is None:
-            return self
-        low, high = self.sparsity_range
-        if not 0 <= low <= high < 1:
-            raise ValueError(f"sparsity_range must be [low, high] with 0 <= low <= high < 1, got {[low, high]}")
-        if "budget" not in self.context:
-            raise ValueError("sparsity_range needs budget in context, or the gates could not know what to follow")
-        return self
-
-
-class OptimisationSection(_Section):
+class OptimisationSection(Section):
     """How to learn."""
 
     max_steps: int = Field(ge=1)
@@ -150,7 +116,7 @@ class OptimisationSection(_Section):
     """Steps between checkpoints."""
 
 
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """A whole run."""
 
     output: Path
@@ -162,6 +128,18 @@ class TrainConfig(_Section):
     augment: AugmentSection | None = None
     gates: GatesSection | None = None
     optimisation: OptimisationSection
+
+    @model_validator(mode="after")
+    def _a_kept_base_is_there(self) -> TrainConfig:
+        if self.model.base == "full":
+            return self
+        if self.gates is None or self.model.init == "scratch":
+            raise ValueError(f"model.base {self.model.base} is for gates on a trained base: it needs gates and init")
+        if "window_s" in self.model.architecture:
+            raise ValueError(
+                f"model.base {self.model.base} leaves the base as it is, so architecture.window_s cannot change"
+            )
+        return self
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -209,7 +187,9 @@ def _explain(error: ValidationError, path: str | Path) -> str:
         elif problem["type"] == "missing":
             lines.append(f"{where} is missing")
         else:
-            lines.append(f"{where}: {problem['msg'].lower()}, got {problem['input']!r}")
+            told = problem["msg"].removeprefix("Value error, ")
+            got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
+            lines.append(f"{where}: {told[0].lower()}{told[1:]}{got}" if where else told)
     return f"{path}: " + "; ".join(lines) + "."
 
 
@@ -221,6 +201,9 @@ def _allowed(location: tuple[int | str, ...]) -> list[str]:
         "gates": GatesSection,
         "augment": AugmentSection,
         "optimisation": OptimisationSection,
+        "lora": LoraSection,
+        "cost": CostSection,
+        "distillation": DistillationSection,
     }
     for part in location[:-1]:
         section = nested[str(part)]

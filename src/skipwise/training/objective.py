@@ -6,6 +6,7 @@ Source: section 3 of the method, Someki et al. 2025; the dense pass beside the p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -14,11 +15,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skipwise.features import SpeechStates
-from skipwise.gating import GateAdapter, GateSample, PenaltyConfig, SparsityPenalty, TemperatureSchedule
+from skipwise.gating import (
+    GateAdapter,
+    GateSample,
+    LayerSampler,
+    PenaltyConfig,
+    Sampling,
+    SparsityPenalty,
+    SparsityWarmup,
+    TemperatureSchedule,
+)
+from skipwise.gating.budget import closed_share
 from skipwise.gating.draws import RowDraws
+from skipwise.gating.relaxation import Relaxation
 from skipwise.models.owsm.loss import attention_loss, ctc_loss
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.training.batches import TrainBatch
+from skipwise.training.distillation import Distillation, attention_divergence, ctc_divergence
 
 
 @final
@@ -37,25 +50,43 @@ class ObjectiveConfig:
     dense_share: float = 0.0
     """Weight of the dense pass; the rest is the pruned one's. Without gates everything is dense."""
     target_sparsity: float = 0.0
-    """Share of sites to skip in each gated stack."""
+    """Share to skip of each gated stack."""
     sparsity_range: tuple[float, float] | None = None
     """Instead: each row's share is drawn between these."""
+    sparsity_warmup: SparsityWarmup = field(default_factory=SparsityWarmup)
+    """How these targets rise at the start of the run."""
     context_dropout: float = 0.0
     """How often each part of the context is hidden."""
     temperature: TemperatureSchedule = field(default_factory=TemperatureSchedule)
     """Temperature of the Gumbel-softmax over the run."""
+    relaxation: Relaxation = "straight_through"
+    """What the base sees of drawn gates."""
     penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
     """Form and strength of the sparsity penalty."""
+    distillation: Distillation | None = None
+    """How strongly the dense pass teaches the pruned one, if it does."""
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What the encoder made of the windows, or of the rows, and how well the CTC head reads it."""
+
+    states: SpeechStates
+    ctc: Float[Tensor, ""]
+    ctc_logits: Float[Tensor, "batch time vocab"] | None
+    """Kept for distillation alone: with 50,000 tokens they are 150 MB a window."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Pass:
     """One way through the model."""
 
-    encoded: SpeechStates
-    ctc: Float[Tensor, ""]
+    encoded: Encoded
     attention: Float[Tensor, ""]
+    logits: Float[Tensor, "rows length vocab"] | None
+    """Kept for distillation alone."""
     samples: tuple[GateSample, ...] = ()
     """The gates it drew, one sample a gated stack."""
     targets: Float[Tensor, " rows"] | None = None
@@ -63,7 +94,7 @@ class Pass:
 
     def parts(self, prefix: str) -> dict[str, Float[Tensor, ""]]:
         """Return the task losses by name."""
-        return {f"{prefix}ctc": self.ctc, f"{prefix}attention": self.attention}
+        return {f"{prefix}ctc": self.encoded.ctc, f"{prefix}attention": self.attention}
 
 
 @final
@@ -89,50 +120,104 @@ class GatedObjective(nn.Module):
         embedded = self.network.embed(SpeechStates(batch["features"], batch["num_frames"], batch["num_real_frames"]))
         adapter = self.network.gate_adapter
         if adapter is None:
-            dense = self._dense_pass(batch, embedded)
+            dense = self._dense_pass(batch, self._encoded(batch, embedded))
             return _weighted({"loss": self._task_loss(dense, batch["step"]), **dense.parts("")}, batch["weight"])
         share = self.settings.dense_share
-        encoder_is_gated = "encoder" in adapter.predictors
-        dense = self._dense_pass(batch, embedded) if share > 0 or not encoder_is_gated else None
-        pruned = self._pruned_pass(batch, embedded, None if encoder_is_gated else dense, adapter)
-        penalty, penalties = self._penalties(batch, pruned)
+        # an encoder without gates is not run again: what the dense pass has serves the pruned one
+        shared = None if "encoder" in adapter.predictors else self._encoded(batch, embedded)
+        dense = self._dense_beside(batch, embedded, shared)
+        pruned = self._pruned_pass(batch, embedded, shared, adapter)
+        penalty, penalties = self._penalties(batch, pruned, adapter)
         loss = (1 - share) * self._task_loss(pruned, batch["step"]) + penalty
-        parts = pruned.parts("pruned_") | penalties | _sparsities(batch, pruned.samples)
+        parts = pruned.parts("pruned_") | penalties | _sparsities(batch, pruned.samples, adapter)
         if dense is not None and share > 0:
             loss = loss + share * self._task_loss(dense, batch["step"])
             parts |= dense.parts("")
+        if dense is not None and self.settings.distillation is not None:
+            taught = self._taught(batch, pruned, dense, self.settings.distillation)
+            loss = loss + (1 - share) * torch.stack(list(taught.values())).sum()
+            parts |= taught
         return _weighted({"loss": loss, **parts}, batch["weight"])
 
-    def _dense_pass(self, batch: TrainBatch, embedded: SpeechStates) -> Pass:
-        encoded = self.network.encode(embedded)
-        logits = self.network.decode(batch["tokens"], encoded.select(batch["row_window"]))
-        return Pass(encoded, self._ctc(batch, encoded), self._attention(batch, logits))
+    @property
+    def _teaches(self) -> bool:
+        return self.settings.distillation is not None
 
-    def _pruned_pass(self, batch: TrainBatch, embedded: SpeechStates, dense: Pass | None, adapter: GateAdapter) -> Pass:
-        """One pass under drawn gates; an encoder without gates is not run again: the dense pass has its states."""
+    @property
+    def _teaches_ctc(self) -> bool:
+        return self.settings.distillation is not None and self.settings.distillation.ctc_weight > 0
+
+    def _encoded(self, batch: TrainBatch, embedded: SpeechStates) -> Encoded:
+        states = self.network.encode(embedded)
+        logits = self.network.ctc_logits(states)
+        return Encoded(states, self._ctc(batch, states, logits), logits if self._teaches_ctc else None)
+
+    def _dense_pass(self, batch: TrainBatch, encoded: Encoded) -> Pass:
+        logits = self.network.decode(batch["tokens"], encoded.states.select(batch["row_window"]))
+        return Pass(encoded, self._attention(batch, logits), logits if self._teaches else None)
+
+    def _dense_beside(self, batch: TrainBatch, embedded: SpeechStates, shared: Encoded | None) -> Pass | None:
+        """The dense pass of a step with gates: for its own loss, as a teacher alone, or not at all."""
+        learns = self.settings.dense_share > 0
+        if not learns and not self._teaches:
+            return None
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+            return self._dense_pass(batch, shared or self._encoded(batch, embedded))
+
+    def _pruned_pass(
+        self, batch: TrainBatch, embedded: SpeechStates, shared: Encoded | None, adapter: GateAdapter
+    ) -> Pass:
+        """One pass under drawn gates; an encoder without gates has its states already."""
         rows = batch["row_window"]
+        progress = batch["step"] / self.settings.max_steps
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + batch["step"])
         draws = RowDraws(generator, batch["num_step_rows"], batch["step_rows"])
-        targets = self._targets(draws, rows.device)
+        targets = self._targets(draws, rows.device) * self.settings.sparsity_warmup.at(progress)
         contexts = batch["contexts"]
         if adapter.is_elastic:
             contexts = [replace(c, budget=t) for c, t in zip(contexts, targets.tolist(), strict=True)]
-        draw = {
-            "temperature": self.settings.temperature.at(batch["step"] / self.settings.max_steps),
-            "dropout": self.settings.context_dropout,
-            "draws": draws,
-        }
-        if dense is not None:
-            encoder_sample, encoded, ctc = None, dense.encoded.select(rows), dense.ctc
+        sampling = Sampling(
+            temperature=self.settings.temperature.at(progress),
+            dropout=self.settings.context_dropout,
+            relaxation=self.settings.relaxation,
+        )
+        drawn: list[GateSample | LayerSampler | None] = []
+        if shared is not None:
+            encoded = Encoded(shared.states.select(rows), shared.ctc, None)
         else:
-            row_embedded = embedded.select(rows)
-            encoder_sample = adapter.sample("encoder", contexts, row_embedded.pooled(), **draw)
-            encoded = self.network.encode(row_embedded, encoder_sample)
-            ctc = self._ctc(batch, encoded, rows)
-        decoder_sample = adapter.sample("decoder", contexts, encoded.pooled(), **draw)
-        logits = self.network.decode(batch["tokens"], encoded, decoder_sample)
-        samples = tuple(sample for sample in (encoder_sample, decoder_sample) if sample is not None)
-        return Pass(encoded, ctc, self._attention(batch, logits), samples, targets)
+            of_rows = embedded.select(rows)
+            drawn.append(adapter.sample("encoder", contexts, of_rows.pooled(), sampling=sampling, draws=draws))
+            states = self.network.encode(of_rows, drawn[-1])
+            ctc_logits = self.network.ctc_logits(states)
+            ctc = self._ctc(batch, states, ctc_logits, rows)
+            encoded = Encoded(states, ctc, ctc_logits if self._teaches_ctc else None)
+        drawn.append(adapter.sample("decoder", contexts, encoded.states.pooled(), sampling=sampling, draws=draws))
+        logits = self.network.decode(batch["tokens"], encoded.states, drawn[-1])
+        attention = self._attention(batch, logits)
+        return Pass(encoded, attention, logits if self._teaches else None, _samples(drawn), targets)
+
+    def _taught(
+        self, batch: TrainBatch, pupil: Pass, teacher: Pass, settings: Distillation
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The weighted divergences of a pruned pass from the dense one."""
+        normalized = self.network.config.length_normalized_loss
+        count = batch["num_step_labels"] if normalized else batch["num_step_rows"]
+        assert pupil.logits is not None and teacher.logits is not None
+        divergence = attention_divergence(
+            pupil.logits, teacher.logits, batch["labels"], temperature=settings.temperature, count=count
+        )
+        taught = {"distilled_attention": settings.weight * divergence}
+        of_pupil, of_teacher = pupil.encoded.ctc_logits, teacher.encoded.ctc_logits
+        if of_pupil is not None and of_teacher is not None:
+            divergence = ctc_divergence(
+                of_pupil,
+                of_teacher[batch["row_window"]],
+                pupil.encoded.states.mask(),
+                temperature=settings.temperature,
+                count=batch["num_step_rows"],
+            )
+            taught["distilled_ctc"] = settings.ctc_weight * divergence
+        return taught
 
     def _targets(self, draws: RowDraws, device: torch.device) -> Float[Tensor, " rows"]:
         """The sparsity that each row is to have: one for all, or drawn."""
@@ -142,15 +227,21 @@ class GatedObjective(nn.Module):
     def _task_loss(self, done: Pass, step: int) -> Float[Tensor, ""]:
         warming_up = step < self.settings.ctc_warmup_steps
         ctc_weight = self.settings.ctc_weight_start if warming_up else self.network.config.ctc_loss_weight
-        return ctc_weight * done.ctc + (1 - ctc_weight) * done.attention
+        return ctc_weight * done.encoded.ctc + (1 - ctc_weight) * done.attention
 
-    def _penalties(self, batch: TrainBatch, done: Pass) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+    def _penalties(
+        self, batch: TrainBatch, done: Pass, adapter: GateAdapter
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The penalty whose gradient is this part's share, and this part's share of each stack's value."""
         assert done.targets is not None
         num_rows = batch["num_step_rows"]
         total, shares = done.targets.new_zeros(()), {}
         for sample in done.samples:
-            stack, sampled = sample.sites[0].stack, sample.row_sparsity()
+            stack = sample.sites[0].stack
+            predictor = adapter.predictor(stack)
+            if predictor is None or not any(True for _ in predictor.parameters()):
+                continue  # plans that are drawn, not learned, can be pulled nowhere
+            sampled = closed_share(sample.gates, adapter.site_weights(stack))
             # the rows of other processes are known; those of other pieces, if the step is cut into some, are not
             mean, target, num_known = _mean_over_processes(sampled, done.targets, batch["weight"])
             if self.settings.penalty.per_row:
@@ -166,7 +257,9 @@ class GatedObjective(nn.Module):
                 self.penalty.ascend(mean, target=target, stack=stack)
         return total, shares
 
-    def _ctc(self, batch: TrainBatch, encoded: SpeechStates, rows: Tensor | None = None) -> Float[Tensor, ""]:
+    def _ctc(
+        self, batch: TrainBatch, encoded: SpeechStates, logits: Tensor, rows: Tensor | None = None
+    ) -> Float[Tensor, ""]:
         targets, lengths = batch["ctc_targets"], batch["num_ctc_targets"]
         copies = 1
         if rows is not None:
@@ -174,7 +267,6 @@ class GatedObjective(nn.Module):
             copies = batch["num_step_rows"] // batch["num_step_windows"]
         normalized = self.network.config.length_normalized_loss
         count = batch["num_step_ctc_targets"] if normalized else batch["num_step_windows"]
-        logits = self.network.ctc_logits(encoded)
         return ctc_loss(
             logits, encoded.num_frames, targets, lengths, length_normalized=normalized, count=copies * count
         )
@@ -204,13 +296,25 @@ def _mean_over_processes(
     return sums[0] / num_known, (sums[1] / num_known).detach(), num_known
 
 
-def _sparsities(batch: TrainBatch, samples: tuple[GateSample, ...]) -> dict[str, Float[Tensor, ""]]:
-    """Both kinds of each stack: what the noisy sample skipped, and what inference would skip."""
+def _samples(drawn: Sequence[GateSample | LayerSampler | None]) -> tuple[GateSample, ...]:
+    """What was drawn, for each gated stack, once all layers have run."""
+    return tuple(one.sample() if isinstance(one, LayerSampler) else one for one in drawn if one is not None)
+
+
+def _sparsities(
+    batch: TrainBatch, samples: tuple[GateSample, ...], adapter: GateAdapter
+) -> dict[str, Float[Tensor, ""]]:
+    """Both kinds of each stack: what the noisy sample skipped, and what inference would skip, in sites and in cost."""
     parts = {}
     for sample in samples:
         stack, share = sample.sites[0].stack, len(sample.gates) / batch["num_step_rows"]
+        plan = sample.arg_max()
         parts[f"sparsity_sampled_{stack}"] = sample.sparsity() * share
-        parts[f"sparsity_argmax_{stack}"] = torch.tensor(sample.arg_max().sparsity() * share)
+        parts[f"sparsity_argmax_{stack}"] = torch.tensor(plan.sparsity() * share)
+        unit = adapter.config.unit
+        if unit != "sites":
+            closed = closed_share(plan.gates.float(), adapter.site_weights(stack))
+            parts[f"sparsity_argmax_{unit}_{stack}"] = closed.mean() * share
     return parts
 
 

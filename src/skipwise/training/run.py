@@ -20,18 +20,20 @@ from skipwise.atomic import atomic_write
 from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.run import evaluate
-from skipwise.gating import GateConfig, MlpPredictorConfig, PenaltyConfig, TemperatureSchedule
 from skipwise.models.attach import attach, describe_base
 from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel, save_owsm
 from skipwise.pipeline import Transcriber
 from skipwise.training.augment import SpecAugment
 from skipwise.training.batches import StepDataset, TrainData
 from skipwise.training.config import TrainConfig
-from skipwise.training.objective import GatedObjective, ObjectiveConfig
+from skipwise.training.gates import gate_config, objective_config
+from skipwise.training.kept_base import as_used, keep_base
+from skipwise.training.objective import GatedObjective
 from skipwise.training.sources import WindowSource
 from skipwise.training.start import starting_point, utterances_of
 from skipwise.training.targets import TargetMaker, TargetShares
 from skipwise.training.trainer import SkipwiseTrainer, newest_checkpoint, step_of
+from skipwise.training.vectors import ContextVectors, context_vectors
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ _DEV_BUDGETS = (0.3, 0.5, 0.7)
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
     """Return the folder of the trained model: base, tokens and, if the run has gates, the adapter in `gates/`.
 
+    Where the base is kept as it is, that of the adapter alone.
+
     Raises:
         SkipwiseError: if there is nothing to train on, or the run's folder holds another run and `resume` is not set.
     """
@@ -53,19 +57,23 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         raise SkipwiseError(
             f"{config.output} holds a run that reached {checkpoint.name}. Add --resume, or choose another output."
         )
-    if checkpoint is None and (config.output / MODEL_FOLDER).exists():  # its checkpoints were deleted: they are large
+    made = _result(config)
+    if checkpoint is None and made.exists():  # its checkpoints were deleted: they are large
         raise SkipwiseError(
-            f"{config.output / MODEL_FOLDER} holds a trained model, which a new run would replace with its gates. "
+            f"{made} holds a trained model, which a new run would replace with its gates. "
             "Move it away, or choose another output."
         )
     if config.optimisation.threads is not None:
         torch.set_num_threads(config.optimisation.threads)
     torch.manual_seed(config.seed)
     model, source = starting_point(config)
-    objective = GatedObjective(model.network, _objective_config(config))
+    objective = GatedObjective(model.network, objective_config(config))
+    architecture = model.network.config
+    vectors = context_vectors(config.gates, source, num_mel_bins=architecture.num_mel_bins)
     if config.gates is not None:
-        attach(model.network, _gate_config(config))
-    dataset = _steps(config, model, source)
+        attach(model.network, gate_config(config.gates, architecture, vectors))
+    keep_base(model.network, config.model.base, config.model.lora)
+    dataset = _steps(config, model, source, vectors)
     dev = _dev_utterances(config)
     trainer = SkipwiseTrainer(
         objective,
@@ -82,7 +90,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             _save(config, model)
             seconds = time.perf_counter() - started
             _write_summary(config, trainer, num_utterances=source.num_sentences, seconds=seconds)
-    return config.output / MODEL_FOLDER
+    return made
 
 
 @contextmanager
@@ -100,7 +108,12 @@ def _disk_errors_told(output: Path) -> Iterator[None]:
         ) from error
 
 
-def _steps(config: TrainConfig, model: OwsmModel, source: WindowSource) -> StepDataset:
+def _result(config: TrainConfig) -> Path:
+    """Where what is trained is written: a model, or an adapter for the base that it started from."""
+    return config.output / (MODEL_FOLDER if config.model.base == "full" else GATES_FOLDER)
+
+
+def _steps(config: TrainConfig, model: OwsmModel, source: WindowSource, vectors: ContextVectors) -> StepDataset:
     data = config.data
     shares = TargetShares(timestamps=data.timestamps, previous_text=data.previous_text)
     train_data = TrainData(
@@ -111,47 +124,10 @@ def _steps(config: TrainConfig, model: OwsmModel, source: WindowSource) -> StepD
         fill=model.network.feature_mean.clone(),
         window_s=model.network.config.window_s,
         seed=config.seed,
+        vectors=vectors,
     )
     process, num_processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     return StepDataset(train_data, process=process, num_processes=num_processes)
-
-
-def _gate_config(config: TrainConfig) -> GateConfig:
-    gates = config.gates
-    assert gates is not None
-    return GateConfig(
-        scope=gates.scope,
-        sparsity=gates.sparsity,
-        context=gates.context,
-        predictor=MlpPredictorConfig(hidden_size=gates.hidden_size),
-    )
-
-
-def _objective_config(config: TrainConfig) -> ObjectiveConfig:
-    schedule = {
-        "max_steps": config.optimisation.max_steps,
-        "seed": config.seed,
-        "ctc_weight_start": config.optimisation.ctc_weight_start,
-        "ctc_warmup_steps": config.optimisation.ctc_warmup_steps,
-    }
-    gates = config.gates
-    if gates is None:
-        return ObjectiveConfig(**schedule)
-    return ObjectiveConfig(
-        **schedule,
-        dense_share=gates.dense_share,
-        target_sparsity=gates.sparsity,
-        sparsity_range=gates.sparsity_range,
-        context_dropout=gates.context_dropout,
-        temperature=TemperatureSchedule(start=gates.temperature_start, end=gates.temperature_end),
-        penalty=PenaltyConfig(
-            form=gates.penalty,
-            absolute_weight=gates.absolute_weight,
-            squared_weight=gates.squared_weight,
-            multiplier_lr=gates.multiplier_lr,
-            per_row=gates.per_row or gates.sparsity_range is not None,
-        ),
-    )
 
 
 def _dev_evaluation(config: TrainConfig, model: OwsmModel) -> Callable[[Sequence[Utterance]], dict[str, float]]:
@@ -161,12 +137,12 @@ def _dev_evaluation(config: TrainConfig, model: OwsmModel) -> Callable[[Sequence
     """
 
     def measure(dev: Sequence[Utterance]) -> dict[str, float]:
-        adapter = model.network.gate_adapter
-        metrics = _metrics(Transcriber(model, gates=None, dtype="fp32"), dev, config.data.tasks)
+        used, adapter = as_used(model)
+        metrics = _metrics(Transcriber(used, gates=None, dtype="fp32"), dev, config.data.tasks)
         if adapter is None:
             return metrics
         for budget in _DEV_BUDGETS if adapter.is_elastic else (None,):
-            transcriber = Transcriber(model, gates=adapter, sparsity=budget, dtype="fp32")
+            transcriber = Transcriber(used, gates=adapter, sparsity=budget, dtype="fp32")
             prefix = "pruned_" if budget is None else f"pruned_{round(100 * budget)}_"
             pruned = _metrics(transcriber, dev, config.data.tasks)
             metrics |= {f"{prefix}{name}": value for name, value in pruned.items()}
@@ -190,15 +166,23 @@ def _dev_utterances(config: TrainConfig) -> list[Utterance]:
     return [dev[i * len(dev) // count] for i in range(min(count, len(dev)))]
 
 
-def _save(config: TrainConfig, model: OwsmModel) -> Path:
-    """The base first, then the adapter, which names the base that it was trained with by its new fingerprint."""
-    folder = config.output / MODEL_FOLDER
+def _save(config: TrainConfig, model: OwsmModel) -> None:
+    """The base first, then the adapter, which names the base that it was trained with by its new fingerprint.
+
+    A base that was kept is not written again: the adapter names the one that it started from.
+    """
+    if config.model.base != "full":
+        _, adapter = as_used(model)
+        assert adapter is not None
+        adapter.notes["base"] = config.model.init
+        adapter.save_pretrained(_result(config))
+        return
+    folder = _result(config)
     save_owsm(folder, model.network, model.vocabulary)
     adapter = model.network.gate_adapter
     if adapter is not None:
         adapter.base = describe_base(model.network)
         adapter.save_pretrained(folder / GATES_FOLDER)
-    return folder
 
 
 def _write_summary(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import final
 
@@ -42,6 +42,11 @@ class WindowSource(ABC):
     @abstractmethod
     def num_sentences(self) -> int | None:
         """Sentences that there are; None if there is no end of them."""
+
+    @property
+    @abstractmethod
+    def utterances(self) -> Iterable[Utterance]:
+        """Sentences that are there before a run; none if they are made for it."""
 
     @abstractmethod
     def statistics(self) -> tuple[Float[Tensor, " mels"], Float[Tensor, " mels"]]:
@@ -78,6 +83,10 @@ class StoredWindows(WindowSource):
     @property
     def num_sentences(self) -> int:
         return sum(len(recording.utterances) for recording in self._recordings)
+
+    @property
+    def utterances(self) -> Iterator[Utterance]:
+        return (utterance for recording in self._recordings for utterance in recording.utterances)
 
     def statistics(self) -> tuple[Float[Tensor, " mels"], Float[Tensor, " mels"]]:
         return self._store.statistics()
@@ -135,6 +144,10 @@ class SpokenWindows(WindowSource):
     @property
     def num_sentences(self) -> None:
         return None
+
+    @property
+    def utterances(self) -> tuple[Utterance, ...]:
+        return ()
 
     def statistics(self) -> tuple[Float[Tensor, " mels"], Float[Tensor, " mels"]]:
         rows = torch.cat([self.features(self._window(number)) for number in range(_MEASURED)]).double()

@@ -20,8 +20,9 @@ from transformers.integrations import TensorBoardCallback
 from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.memory import is_out_of_memory
-from skipwise.training.batches import StepDataset, only_item
+from skipwise.training.batches import StepDataset, TrainBatch, only_item
 from skipwise.training.config import OptimisationSection, TrainConfig
+from skipwise.training.gate_health import GateHealth
 from skipwise.training.objective import GatedObjective
 
 
@@ -49,6 +50,7 @@ class SkipwiseTrainer(Trainer):
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._steps_seen: set[int] = set()
         self._num_pieces = 1
+        self._health: GateHealth | None = None
         super().__init__(
             model=objective,
             args=_arguments(config, has_dev=bool(dev)),
@@ -148,9 +150,19 @@ class SkipwiseTrainer(Trainer):
                 torch.distributed.all_reduce(sums)
             means = (sums / len(self._steps_seen)).tolist()
             logs |= {name: round(mean, 4) for name, mean in zip(names, means, strict=True)}
+            if self._objective.network.gate_adapter is not None and self.is_world_process_zero():
+                logs |= self._gate_health().measure(self.state.global_step / self.state.max_steps)
             self._sums.clear()
             self._steps_seen.clear()
         super().log(logs, start_time)
+
+    def _gate_health(self) -> GateHealth:
+        """What watches the gates, on some windows of the first step."""
+        if self._health is None:
+            probe: Any = dict(self._steps.part(0, list(self._steps.places(0))[:_PROBED] or [0]))
+            moved: Any = self._prepare_inputs(probe)
+            self._health = GateHealth(self._objective.network, TrainBatch(**moved))
+        return self._health
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Return and log quality on the dev set: of what was trained, so under its gates where it has some."""
@@ -161,6 +173,9 @@ class SkipwiseTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+
+_PROBED = 4
+"""Windows, each with every task, that gates are watched on."""
 
 _GPU_BACKENDS = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 

@@ -21,6 +21,7 @@ from skipwise.models.attach import gated, planner_of
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.modeling import OwsmForConditionalGeneration
 from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.planned import decoder_gates
 from tests.models.owsm.clips import AUDIO, both_windows, inputs_of
 from tests.projections import counted_projections, executed
 from tests.tiny import LANGUAGES, attach_random_gates
@@ -39,9 +40,9 @@ def greedy_tokens(
     planner = planner_of(network)
     embedded = network.embed(network.extract([torch.tensor(samples) for samples in audio]))
     encoded = network.encode(embedded, planner.encoder(contexts, embedded.pooled()))
-    plan = planner.decoder(contexts, encoded.pooled())
     prompts = [network.config.prompt(str(c.language), str(c.task)) for c in contexts]
-    found = search(OwsmEngine(network), encoded, prompts, options=DecodeOptions(max_length_ratio=ratio), gates=plan)
+    gates = decoder_gates(network, planner, contexts, encoded, prompts)
+    found = search(OwsmEngine(network), encoded, prompts, options=DecodeOptions(max_length_ratio=ratio), gates=gates)
     return [list(hypotheses[0].tokens) for hypotheses in found]
 
 

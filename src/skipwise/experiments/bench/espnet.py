@@ -15,7 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
@@ -43,7 +43,9 @@ class Peer:
     def __init__(self, folder: Path) -> None:
         (config,) = folder.rglob("config.yaml")
         (weights,) = folder.rglob("*.pth")
-        self._s2t = import_module("espnet2.bin.s2t_inference").Speech2Text(str(config), str(weights), ctc_weight=0.0)
+        speech2text = import_module("espnet2.bin.s2t_inference").Speech2Text
+        with chdir(folder):  # a packed config names its files from there
+            self._s2t = speech2text(str(config.resolve()), str(weights.resolve()), ctc_weight=0.0)
         self.model = self._s2t.s2t_model
 
     def encode(self, samples: Tensor) -> Tensor:

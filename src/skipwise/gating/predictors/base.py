@@ -1,17 +1,23 @@
-"""The gate predictor: from a context and pooled speech to two logits a site; and the registry of its kinds."""
+"""The gate predictor: from a context and pooled speech to two logits a site; and the registry of its kinds.
+
+Shapes: B rows, D width, S sites of the stack, or of one layer of it.
+"""
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating.context import ContextIds
+from skipwise.gating.draws import RowDraws
+from skipwise.gating.sites import GateSite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +27,7 @@ class PredictorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorShape:
-    """What a predictor is built for: sizes that come from the base model, not from the user."""
+    """What a predictor is built for: sizes that come from the base model and the context, not from the user."""
 
     pooled_size: int
     """Width D of the pooled speech."""
@@ -29,23 +35,55 @@ class PredictorShape:
     """Known languages, the unknown one not counted."""
     num_tasks: int
     """Known tasks, the unknown one not counted."""
-    num_sites: int
-    """Sites to decide."""
+    sites: tuple[GateSite, ...]
+    """Sites to decide, all of one stack."""
+    site_weights: Float[Tensor, " sites"]
+    """What each counts for in a budget; they sum up to 1."""
     with_budget: bool = False
     """Whether the budget is part of the context."""
+    speaker_size: int = 0
+    """Numbers of a speaker embedding; 0 where it is no part of the context."""
+    event_size: int = 0
+    """Numbers of an event embedding; 0 where it is no part of the context."""
+
+    @property
+    def num_sites(self) -> int:
+        return len(self.sites)
 
 
 class GatePredictor(nn.Module, ABC):
-    """Decides the sites of one stack from the context."""
+    """Decides all sites of one stack at once, before the stack runs."""
+
+    depends_on_input: ClassVar[bool] = True
+    """Whether rows may differ; where not, one plan for all of them is no collapse."""
 
     @abstractmethod
-    def forward(self, context: ContextIds, pooled: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch sites 2"]:
-        """Return the logits (closed, open) of every site."""
+    def forward(
+        self, context: ContextIds, pooled: Float[Tensor, "batch dim"], draws: RowDraws | None = None
+    ) -> Float[Tensor, "batch sites 2"]:
+        """Return the logits (closed, open) of every site.
+
+        `draws` are there in training, for a predictor that is random itself.
+        """
 
 
-P = TypeVar("P", bound=type[GatePredictor])
+class LayerPredictor(nn.Module, ABC):
+    """Decides the sites of one stack layer by layer, as they run, each from what comes in there."""
 
-_PREDICTORS: dict[str, tuple[type[PredictorConfig], Callable[..., GatePredictor]]] = {}
+    depends_on_input: ClassVar[bool] = True
+    """Whether rows may differ."""
+
+    @abstractmethod
+    def forward(
+        self, context: ContextIds, pooled: Float[Tensor, "batch dim"], layer: int
+    ) -> Float[Tensor, "batch sites 2"]:
+        """Return the logits (closed, open) of one layer's sites; `pooled` is the mean of the layer's own input."""
+
+
+AnyPredictor = GatePredictor | LayerPredictor
+P = TypeVar("P", bound=type[GatePredictor] | type[LayerPredictor])
+
+_PREDICTORS: dict[str, tuple[type[PredictorConfig], Callable[..., AnyPredictor]]] = {}
 
 
 def register_predictor(config_class: type[PredictorConfig]) -> Callable[[P], P]:
@@ -69,8 +107,18 @@ def predictor_config_class(name: str) -> type[PredictorConfig]:
     return _PREDICTORS[name][0]
 
 
-def build_predictor(config: PredictorConfig, shape: PredictorShape) -> GatePredictor:
+def predictor_kinds() -> dict[str, type[PredictorConfig]]:
+    """Return the config class of every kind by its short name: `mlp` for `MlpPredictorConfig`."""
+    return {_short(name): config_class for name, (config_class, _) in sorted(_PREDICTORS.items())}
+
+
+def build_predictor(config: PredictorConfig, shape: PredictorShape) -> AnyPredictor:
     """Return a freshly initialised predictor for `config`."""
     name = type(config).__name__
     predictor_config_class(name)
     return _PREDICTORS[name][1](config, shape)
+
+
+def _short(name: str) -> str:
+    words = re.findall(r"[A-Z][a-z0-9]*", name.removesuffix("PredictorConfig"))
+    return "_".join(words).lower()

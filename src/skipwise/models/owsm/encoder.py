@@ -6,7 +6,6 @@ Source: ESPnet 202511, `espnet2.asr.encoder.e_branchformer_encoder`; Kim et al. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -25,6 +24,7 @@ from skipwise.gating.branch import (
     is_closed,
     select_rows,
 )
+from skipwise.gating.layerwise import StackGates, gates_of_layer
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.attention import MultiHeadAttention
 from skipwise.models.owsm.positions import add_positions
@@ -238,13 +238,14 @@ class OwsmEncoder(nn.Module):
         num_silent = self.conv_embedding.count_frames(num_features) - embedded.shape[1]
         return torch.cat([embedded, embedded[:, -1:].expand(-1, num_silent, -1)], dim=1) if num_silent else embedded
 
-    def forward(self, embedded: SpeechStates, gates: Sequence[LayerGates] | None = None) -> SpeechStates:
+    def forward(self, embedded: SpeechStates, gates: StackGates = None) -> SpeechStates:
         """Return the encoder's states for the output of `embed`."""
         mask = embedded.mask() if embedded.is_padded() else None
-        hidden = self.dropout(add_positions(embedded.states))
+        current = embedded.with_states(self.dropout(add_positions(embedded.states)))
         for index, layer in enumerate(self.layers):
-            hidden = layer(hidden, mask, ALL_OPEN if gates is None else gates[index])
-        return SpeechStates(self.final_norm(hidden), embedded.num_frames, embedded.num_real_frames)
+            layer_gates = gates_of_layer(gates, index, current.pooled)
+            current = current.with_states(layer(current.states, mask, layer_gates))
+        return current.with_states(self.final_norm(current.states))
 
 
 def num_heard_features(config: OwsmArchitecture, num_real_features: int, num_features: int) -> int:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skipwise.features import SpeechStates
-from skipwise.gating import GatePlan
+from skipwise.gating import GatePlan, LayerwiseGates
 from skipwise.models.engine.branches import Norm, PackedFeedForward, PackedSelfAttention, PackedSourceAttention
 from skipwise.models.engine.decoder import PackedDecoder, PositionedEmbedding
 from skipwise.models.engine.state import PackedLayer
@@ -50,10 +50,10 @@ class OwsmEngine:
         return tuple(self._encoder.layers)
 
     @torch.inference_mode()
-    def encode(self, embedded: SpeechStates, plan: GatePlan | None = None) -> SpeechStates:
+    def encode(self, embedded: SpeechStates, plan: GatePlan | LayerwiseGates | None = None) -> SpeechStates:
         """Return the encoder's states for the output of `embed`; sites that `plan` does not name are open."""
-        if plan is None:
-            return self._encoder(embedded)
+        if plan is None or isinstance(plan, LayerwiseGates):
+            return self._encoder(embedded, plan)
         rows = plan.expand(embedded.states.shape[0])
         return self._encoder(embedded, rows.layer_gates("encoder", len(self._encoder.layers), embedded.states.device))
 

@@ -98,8 +98,13 @@ def save_owsm(
 
 
 def base_state(network: OwsmNetwork) -> dict[str, Tensor]:
-    """Return the weights of the base alone: those of an attached adapter are not among them."""
-    return {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("gate_adapter.")}
+    """Return the weights of the base alone: those of an attached adapter, and its changes, are not among them."""
+    own = {f"{name}.weight": weight.detach() for name, weight in network.base_weights.items()}
+    return {
+        name: own.get(name, tensor)
+        for name, tensor in network.state_dict().items()
+        if not name.startswith("gate_adapter.")
+    }
 
 
 def model_place(source: str | Path) -> Path:

@@ -46,6 +46,7 @@ from skipwise.models.owsm.loss import IGNORED_LABEL, attention_loss, ctc_loss
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.processing import OwsmFeatureExtractor, OwsmProcessor, OwsmTokenizer
 from skipwise.models.owsm.weights import KEY_PREFIX
+from skipwise.models.planned import decoder_gates
 
 _ADAPTER_PREFIX = f"{KEY_PREFIX}gate_adapter."
 
@@ -192,13 +193,24 @@ class OwsmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return output.to_tuple() if return_dict is False else output
 
     def start_cache(
-        self, encoder_outputs: OwsmEncoderOutput, *, language: Words = None, task: Words = None
+        self,
+        encoder_outputs: OwsmEncoderOutput,
+        *,
+        language: Words = None,
+        task: Words = None,
+        decoder_input_ids: Int[Tensor, "batch prompt"] | None = None,
     ) -> OwsmCache:
-        """Return the empty cache of a new utterance batch, with the decoder's plan decided."""
+        """Return the empty cache of a new utterance batch, with the decoder's plan decided.
+
+        Gates whose layers decide for themselves do so on the prompt `decoder_input_ids`, or on `<sos>` alone.
+        """
         encoded = encoder_outputs.speech_states()
-        plan = planner_of(self.model).decoder(_contexts(language, task, encoded.states.shape[0]), encoded.pooled())
+        contexts = _contexts(language, task, encoded.states.shape[0])
+        starts = [[self.config.bos_token_id]] * len(contexts)
+        prompts = starts if decoder_input_ids is None else decoder_input_ids.tolist()
+        gates = decoder_gates(self.model, planner_of(self.model), contexts, encoded, prompts)
         decoder = pack_decoder(self.model.decoder, None, start_token_id=self.config.bos_token_id)
-        return OwsmCache(decoder, decoder.start(encoded, plan))
+        return OwsmCache(decoder, decoder.start(encoded, gates))
 
     @torch.no_grad()
     def generate(  # pyrefly: ignore[bad-override]
@@ -233,7 +245,8 @@ class OwsmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if decoder_input_ids is None:
             decoder_input_ids = self._prompts(language, task, encoded.states.shape[0])
         if config.use_cache is not False:
-            kwargs.setdefault("past_key_values", self.start_cache(encoder_outputs, language=language, task=task))
+            told = {"language": language, "task": task, "decoder_input_ids": decoder_input_ids}
+            kwargs.setdefault("past_key_values", self.start_cache(encoder_outputs, **told))
         prompt_length = decoder_input_ids.shape[1]
         # transformers puts <sos> before a prompt that does not begin with it, as one with previous text does not
         config.decoder_start_token_id = decoder_input_ids[:, 0].tolist()

@@ -13,13 +13,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from skipwise.features import SpeechStates, extract_features
-from skipwise.gating import GateAdapter, GatePlan, GateSample, Planner
+from skipwise.gating import GateAdapter, GatePlan, GateSample, LayerwiseGates, Planner
 from skipwise.gating.branch import LayerGates
 from skipwise.gating.steps import PrefixMeans, StepPlanner
 from skipwise.models.engine.branches import Source
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.decoder import OwsmDecoder
 from skipwise.models.owsm.encoder import OwsmEncoder
+from skipwise.models.owsm.layerwise import decode_layerwise, prompt_positions
 
 _CTC_FRAMES_AT_ONCE = 64
 
@@ -34,6 +35,8 @@ class OwsmNetwork(nn.Module):
     """The gates that `attach` put on."""
     forced_planner: Planner | None
     """What a `gated` block follows instead."""
+    base_weights: dict[str, nn.Parameter]
+    """The base's own weights of layers that the attached adapter changes, by the layers' names."""
 
     def __init__(self, config: OwsmArchitecture) -> None:
         super().__init__()
@@ -41,6 +44,7 @@ class OwsmNetwork(nn.Module):
         self.config = config
         self.register_module("gate_adapter", None)
         self.forced_planner = None
+        self.base_weights = {}
         self.register_buffer("feature_mean", torch.zeros(config.num_mel_bins))
         self.register_buffer("feature_std", torch.ones(config.num_mel_bins))
         self.encoder = OwsmEncoder(config)
@@ -66,10 +70,12 @@ class OwsmNetwork(nn.Module):
         normalised = (features.states - self.feature_mean) / self.feature_std
         return SpeechStates(normalised.to(dtype), features.num_frames, features.num_real_frames)
 
-    def encode(self, embedded: SpeechStates, gates: GatePlan | GateSample | None = None) -> SpeechStates:
+    def encode(
+        self, embedded: SpeechStates, gates: GatePlan | GateSample | LayerwiseGates | None = None
+    ) -> SpeechStates:
         """Return the encoder's states for the output of `embed`; sites that `gates` does not name are open."""
-        if gates is None:
-            return self.encoder(embedded)
+        if gates is None or isinstance(gates, LayerwiseGates):
+            return self.encoder(embedded, gates)
         if isinstance(gates, GatePlan):
             gates = gates.expand(embedded.states.shape[0])  # else rows that a plan lacks would silently be closed
         layer_gates = gates.layer_gates("encoder", len(self.encoder.layers), self.feature_mean.device)
@@ -79,9 +85,12 @@ class OwsmNetwork(nn.Module):
         self,
         tokens: Int[Tensor, "batch length"],
         encoded: SpeechStates,
-        gates: GatePlan | GateSample | StepPlanner | None = None,
+        gates: GatePlan | GateSample | LayerwiseGates | StepPlanner | None = None,
     ) -> Float[Tensor, "batch length vocab"]:
         """Return the logits after each position of whole prefixes: teacher forcing."""
+        if isinstance(gates, LayerwiseGates):
+            prompt = prompt_positions(tokens, self.config.bos_token_id)
+            return decode_layerwise(self.decoder, tokens, Source.of(encoded), gates, prompt)
         if isinstance(gates, StepPlanner):
             gates = self.step_plan(tokens, gates)
         if isinstance(gates, GatePlan):

@@ -1,0 +1,95 @@
+"""From the section `gates` of a training config to gates on a model and to the objective's settings."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from skipwise.errors import SkipwiseError
+from skipwise.evaluation.cost import mac_weights
+from skipwise.gating import GateConfig, PenaltyConfig, SparsityWarmup, TemperatureSchedule
+from skipwise.gating.budget import costs_in_order
+from skipwise.models.owsm.architecture import OwsmArchitecture
+from skipwise.training.config import TrainConfig
+from skipwise.training.distillation import Distillation
+from skipwise.training.gates_section import GIVEN, CostSection, GatesSection
+from skipwise.training.objective import ObjectiveConfig
+from skipwise.training.vectors import ContextVectors
+
+
+def gate_config(gates: GatesSection, architecture: OwsmArchitecture, vectors: ContextVectors) -> GateConfig:
+    """Return the config of the adapter that a run trains.
+
+    Raises:
+        SkipwiseError: if the costs of its sites cannot be read.
+    """
+    return GateConfig(
+        scope=gates.scope,
+        sparsity=gates.sparsity,
+        context=gates.context,
+        predictor=gates.predictor_config(),
+        unit=gates.cost.unit,
+        site_weights=site_costs(gates.cost, architecture),
+        speaker_size=vectors.sizes.get("speaker", 0),
+        event_size=vectors.sizes.get("event", 0),
+        speaker_extractor=_extractor("speaker" in vectors.sizes, gates.speaker),
+        event_extractor=_extractor("event" in vectors.sizes, gates.event),
+    )
+
+
+def site_costs(cost: CostSection, architecture: OwsmArchitecture) -> tuple[float, ...]:
+    """Return what each site of the base costs, in the base's order; nothing where all count the same.
+
+    Raises:
+        SkipwiseError: if the file of costs cannot be read, or does not name every site.
+    """
+    if cost.unit == "sites":
+        return ()
+    if cost.unit == "macs":
+        return mac_weights(architecture, audio_s=cost.audio_s, num_tokens=cost.num_tokens)
+    assert cost.file is not None
+    try:
+        record = json.loads(cost.file.read_text(encoding="utf-8"))
+        costs = {str(name): float(value) for name, value in record.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise SkipwiseError(
+            f"cannot read the costs of sites from {cost.file}: {error}. It must be a JSON object such as "
+            '{"encoder.0.ffn1": 1.5, ...}.'
+        ) from error
+    return costs_in_order(costs, architecture.gate_sites())
+
+
+def objective_config(config: TrainConfig) -> ObjectiveConfig:
+    """Return the settings of the objective of a run."""
+    schedule: dict[str, Any] = {
+        "max_steps": config.optimisation.max_steps,
+        "seed": config.seed,
+        "ctc_weight_start": config.optimisation.ctc_weight_start,
+        "ctc_warmup_steps": config.optimisation.ctc_warmup_steps,
+    }
+    gates = config.gates
+    if gates is None:
+        return ObjectiveConfig(**schedule)
+    return ObjectiveConfig(
+        **schedule,
+        # a frozen base learns nothing from a dense pass
+        dense_share=0.0 if config.model.base == "frozen" else gates.dense_share,
+        target_sparsity=gates.sparsity,
+        sparsity_range=gates.sparsity_range,
+        sparsity_warmup=SparsityWarmup(share=gates.sparsity_warmup, shape=gates.sparsity_warmup_shape),
+        context_dropout=gates.context_dropout,
+        temperature=TemperatureSchedule(start=gates.temperature_start, end=gates.temperature_end),
+        relaxation=gates.relaxation,
+        penalty=PenaltyConfig(
+            form=gates.penalty,
+            absolute_weight=gates.absolute_weight,
+            squared_weight=gates.squared_weight,
+            multiplier_lr=gates.multiplier_lr,
+            per_row=gates.per_row or gates.sparsity_range is not None,
+        ),
+        distillation=None if gates.distillation is None else Distillation(**gates.distillation.model_dump()),
+    )
+
+
+def _extractor(is_used: bool, name: str) -> str:
+    return name if is_used and name != GIVEN else ""

@@ -1,0 +1,137 @@
+"""The section `gates` of a training config, and what is inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from skipwise.gating.budget import Unit
+from skipwise.gating.context import HIDEABLE_PARTS, ContextPart
+from skipwise.gating.penalty import PenaltyForm
+from skipwise.gating.predictors import PredictorConfig, predictor_kinds
+from skipwise.gating.relaxation import Relaxation
+from skipwise.gating.sites import Scope
+from skipwise.training.section import Section
+
+GIVEN = "manifest"
+"""As an extractor's name: embeddings come with the data, and none are computed."""
+
+
+class CostSection(Section):
+    """What sparsity counts."""
+
+    unit: Unit = "sites"
+    """`sites`, as the paper; `macs`, counted for the model at hand; `ms`, from `file`."""
+    audio_s: float = Field(default=10.0, gt=0)
+    """Seconds of audio that MACs are counted for; with a fixed window the encoder always computes all of it."""
+    num_tokens: int = Field(default=30, ge=1)
+    """Tokens that MACs are counted for."""
+    file: Path | None = None
+    """JSON object from each site's name to what it costs, in any scale; for `ms`."""
+
+    @model_validator(mode="after")
+    def _milliseconds_are_measured(self) -> CostSection:
+        if (self.unit == "ms") != (self.file is not None):
+            raise ValueError(
+                "unit ms needs file, what each site costs on the machine that counts; other units need none"
+            )
+        return self
+
+
+class DistillationSection(Section):
+    """The dense pass teaches the pruned one."""
+
+    weight: float = Field(default=1.0, gt=0)
+    """Of the divergence of the decoder's log-probabilities, beside the task loss of the pruned pass."""
+    ctc_weight: float = Field(default=0.0, ge=0)
+    """Of the divergence of the CTC head's; for gates on the encoder."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Both distributions are flattened by it, and the divergence is scaled back by its square."""
+
+
+class GatesSection(Section):
+    """Gates to train together with the base."""
+
+    scope: Scope = "decoder"
+    """Stacks to gate."""
+    sparsity: float = Field(default=0.5, ge=0, lt=1)
+    """Target share to skip of each of these stacks; with `sparsity_range` what is followed by default."""
+    sparsity_range: tuple[float, float] | None = None
+    """Draw each row's target between these instead, for gates that follow any budget; needs `budget` in `context`."""
+    sparsity_warmup: float = Field(default=0.0, ge=0, le=1)
+    """Share of the run over which the target rises from 0."""
+    sparsity_warmup_shape: Literal["linear", "cubic"] = "linear"
+    """How it rises; `cubic` fast at first (Zhu and Gupta 2017)."""
+    cost: CostSection = CostSection()
+    context: tuple[ContextPart, ...] = HIDEABLE_PARTS
+    """What the predictor may know."""
+    context_dropout: float = Field(default=0.15, ge=0, lt=1)
+    """How often each part of the context is hidden in training."""
+    speaker: str = "log_mel_statistics"
+    """What speaker embeddings come from, if `speaker` is in `context`: an extractor, or `manifest`."""
+    event: str = "noise_statistics"
+    """What event embeddings come from, if `event` is in `context`: an extractor, or `manifest`."""
+    predictor: dict[str, Any] = Field(default_factory=lambda: {"kind": "mlp"})
+    """`kind` (mlp, local, table, static, random, layer_drop) and what its config knows, such as `hidden_size`."""
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """Peak learning rate of the predictor."""
+    relaxation: Relaxation = "straight_through"
+    """Hard gates with the gradient of soft ones, or soft gates that the base sees."""
+    temperature_start: float = Field(default=1.0, gt=0)
+    """Temperature of the Gumbel-softmax at the first step."""
+    temperature_end: float = Field(default=1.0, gt=0)
+    """Temperature at the last step."""
+    penalty: PenaltyForm = "both"
+    """Form of the sparsity penalty."""
+    absolute_weight: float = Field(default=1.0, ge=0)
+    """beta of the penalty."""
+    squared_weight: float = Field(default=20.0, ge=0)
+    """alpha of the penalty."""
+    multiplier_lr: float = Field(default=0.1, ge=0)
+    """Dual step of the `lagrangian` form."""
+    per_row: bool = False
+    """Pull each row to its target instead of the mean over the rows; a `sparsity_range` does so always."""
+    dense_share: float = Field(default=0.5, ge=0, lt=1)
+    """Weight of the dense pass beside the pruned one, so that one set of weights serves both; 0 leaves it out."""
+    distillation: DistillationSection | None = None
+
+    @model_validator(mode="after")
+    def _budgets_are_known(self) -> GatesSection:
+        if self.sparsity_range is None:
+            return self
+        low, high = self.sparsity_range
+        if not 0 <= low <= high < 1:
+            raise ValueError(f"sparsity_range must be [low, high] with 0 <= low <= high < 1, got {[low, high]}")
+        if "budget" not in self.context:
+            raise ValueError("sparsity_range needs budget in context, or the gates could not know what to follow")
+        return self
+
+    @model_validator(mode="after")
+    def _predictor_is_known(self) -> GatesSection:
+        self.predictor_config()
+        return self
+
+    def predictor_config(self) -> PredictorConfig:
+        """Return the config of the predictor.
+
+        Raises:
+            ValueError: for an unknown kind, field or value; names the allowed ones.
+        """
+        fields = dict(self.predictor)
+        kinds, kind = predictor_kinds(), fields.pop("kind", None)
+        if kind not in kinds:
+            raise ValueError(f"predictor.kind must be one of {', '.join(kinds)}; got {kind!r}")
+        known = sorted(kinds[kind].__dataclass_fields__)
+        unknown = sorted(set(fields) - set(known))
+        if unknown:
+            raise ValueError(
+                f"unknown key predictor.{unknown[0]}; allowed for {kind}: {', '.join(known) or 'nothing but kind'}"
+            )
+        try:
+            return TypeAdapter(kinds[kind]).validate_python(fields)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise ValueError(f"predictor.{where}: {problem['msg'].lower()}, got {problem['input']!r}") from error

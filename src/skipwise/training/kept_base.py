@@ -1,0 +1,85 @@
+"""Training that leaves the base as it is: gates alone, or gates with low-rank changes (LoRA, by peft)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+
+from skipwise.errors import SkipwiseError
+from skipwise.gating import GateAdapter, LoraWeights
+from skipwise.gating.lora import LowRank
+from skipwise.models.lora import sharing_copy
+from skipwise.models.owsm.loading import OwsmModel
+from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.training.config import LoraSection
+
+_NAME = "default"
+
+
+def keep_base(network: OwsmNetwork, base: Literal["full", "lora", "frozen"], lora: LoraSection) -> None:
+    """Make a network train what it should: all of it, its gates and low-rank changes, or its gates alone.
+
+    Raises:
+        SkipwiseError: if low-rank changes are asked for without peft, or of layers that there are none of.
+    """
+    if base == "full":
+        return
+    network.requires_grad_(False)
+    if base == "lora":
+        _inject(network, lora)
+    assert network.gate_adapter is not None
+    network.gate_adapter.requires_grad_(True)
+
+
+def lora_weights(network: OwsmNetwork) -> LoraWeights | None:
+    """Return the low-rank changes as they are now; None if there are none."""
+    layers, scaling = {}, 0.0
+    for name, module in _lora_layers(network).items():
+        down, up = (matrices[_NAME].weight.detach().clone() for matrices in (module.lora_A, module.lora_B))
+        layers[name], scaling = LowRank(down, up), float(module.scaling[_NAME])
+    return LoraWeights(scaling, layers) if layers else None
+
+
+def as_used(model: OwsmModel) -> tuple[OwsmModel, GateAdapter | None]:
+    """Return a model in training as others run it: the base without changes, and the adapter with them.
+
+    Weights are shared with the model in training. A model without changes is returned as it is.
+    """
+    adapter, changes = model.network.gate_adapter, lora_weights(model.network)
+    if changes is None or adapter is None:
+        return model, adapter
+    network = sharing_copy(model.network)
+    network.gate_adapter = None
+    for name, module in _lora_layers(network).items():
+        network.set_submodule(name, module.base_layer)
+    adapter.lora = changes
+    return replace(model, network=network.eval()), adapter
+
+
+def _inject(network: OwsmNetwork, lora: LoraSection) -> None:
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ModuleNotFoundError as error:
+        raise SkipwiseError('low-rank changes of the base need peft: pip install "skipwise[peft]"') from error
+    names = "|".join(lora.layers)
+    pattern = rf"(encoder|decoder)\.layers\..*\.({names})"
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=pattern)
+    try:
+        inject_adapter_in_model(config, network, adapter_name=_NAME)
+    except ValueError as error:
+        linear = {name.rpartition(".")[2] for name, m in network.named_modules() if isinstance(m, torch.nn.Linear)}
+        raise SkipwiseError(
+            f"model.lora.layers must name linear layers, such as {', '.join(sorted(linear))}; got "
+            f"{', '.join(lora.layers)}."
+        ) from error
+
+
+def _lora_layers(network: OwsmNetwork) -> dict[str, Any]:
+    """The layers that peft has changed, by name; peft is not asked, so that it need not be there."""
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if dict(module.named_children()).keys() >= {"base_layer", "lora_A", "lora_B"}
+    }
