@@ -70,11 +70,13 @@ def test_layers_side_by_side_are_each_of_them(layers: list[nn.Linear], dtype: Dt
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [*DTYPES, None])
 def test_a_packed_output_layer_is_the_layer(layers: list[nn.Linear], dtype: Dtype | None) -> None:
-    states = states_of(dtype or "fp32", 2, 3, 48)
-    for layer in layers:
-        expected = layer(states.float())
-        error = (pack_output(layer, dtype)(states).float() - expected).abs().max() / expected.abs().max()
-        assert float(error) <= max(RELATIVE[dtype or "fp32"], 1e-6)
+    for shape in ((1, 1, 48), (1, 5, 48), (2, 3, 48), (4, 9, 48)):
+        states = states_of(dtype or "fp32", *shape)
+        for layer in layers:
+            expected, found = layer(states.float()), pack_output(layer, dtype)(states)
+            assert found.is_contiguous()
+            error = (found.float() - expected).abs().max() / expected.abs().max()
+            assert float(error) <= max(RELATIVE[dtype or "fp32"], 1e-6)
 
 
 def test_a_projection_knows_what_it_reads(layers: list[nn.Linear]) -> None:

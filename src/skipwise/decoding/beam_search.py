@@ -81,7 +81,11 @@ class BeamSearch:
         """The scores of every beam with every token after it."""
         options = self._options
         logits_BKV = self._decoder.step(self._new_BKL, self._state)
-        scores_BKV = (1 - options.ctc_weight) * logits_BKV.float().log_softmax(dim=-1) + options.length_bonus
+        scores_BKV = logits_BKV.float().log_softmax(dim=-1)
+        if options.ctc_weight:
+            scores_BKV *= 1 - options.ctc_weight
+        if options.length_bonus:
+            scores_BKV += options.length_bonus
         self._rules.forbid(scores_BKV, self._prefix_BKL)
         ctc_step = None
         if self._ctc is not None and self._ctc_state is not None:
@@ -89,7 +93,8 @@ class BeamSearch:
             candidates = scores_BKV.topk(num_candidates).indices
             ctc_step = self._ctc.step(self._ctc_state, self._prefix_BKL, candidates)
             scores_BKV += options.ctc_weight * ctc_step.scores
-        return scores_BKV + self._scores_BK[..., None], ctc_step
+        scores_BKV += self._scores_BK[..., None]
+        return scores_BKV, ctc_step
 
     def _follow(
         self, parents: list[list[int]], tokens: list[list[int]], scores_BK: Tensor, ctc_step: CtcStep | None

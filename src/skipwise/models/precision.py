@@ -27,6 +27,9 @@ DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 _FEWEST_PACKED = 4_000_000
 """Weights of a decoder that pay for packing: 16 MB in fp32. One of 1.7 million takes 1.2 times as long packed."""
 
+_FEW_ROWS = 8
+"""Rows up to which an output layer is faster as weights times rows."""
+
 _LARGEST_FP16 = 65504.0
 _INT8_LEVELS = 127.0
 _SMALLEST_SCALE = 1e-8
@@ -71,19 +74,26 @@ class PlainProjection(Projection):
 
 
 @final
-class TransposedProjection(Projection):
-    """fp32 weights stored the other way round: one row meets 50,000 outputs in 3.1 ms instead of 7.7 (AVX-512, MKL)."""
+class WideProjection(Projection):
+    """fp32 weights of an output layer, in both orders, of which each number of rows reads the one that is faster.
+
+    384 inputs to 50,000 outputs (AVX-512, MKL): a row takes 3.1 ms instead of 7.7, a beam of five 6.9 instead of 13.6.
+    """
 
     bytes_per_weight = 4
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__([layer])
-        weight, bias = _weight_and_bias([layer], torch.float32)
-        self._weight = weight.t().contiguous()
-        self._bias = weight.new_zeros(self.out_features) if bias is None else bias
+        self._weight, bias = _weight_and_bias([layer], torch.float32)
+        self._transposed = self._weight.t().contiguous()
+        self._bias = self._weight.new_zeros(self.out_features) if bias is None else bias
 
     def __call__(self, states: Float[Tensor, "*rows in_features"]) -> Float[Tensor, "*rows out_features"]:
-        outputs = torch.addmm(self._bias, states.reshape(-1, self.in_features), self._weight)
+        rows = states.reshape(-1, self.in_features)
+        if 1 < rows.shape[0] <= _FEW_ROWS:
+            outputs = torch.addmm(self._bias[:, None], self._weight, rows.t()).t().contiguous()
+        else:
+            outputs = torch.addmm(self._bias, rows, self._transposed)
         return outputs.view(*states.shape[:-1], self.out_features)
 
 
@@ -152,7 +162,7 @@ def pack(layers: Sequence[nn.Linear], dtype: Dtype | None) -> Projection:
 def pack_output(layer: nn.Linear, dtype: Dtype | None) -> Projection:
     """Return the projection of an output layer, whose outputs are many more than its inputs."""
     if dtype == "fp32" and layer.weight.device.type == "cpu":
-        return TransposedProjection(layer)
+        return WideProjection(layer)
     return pack([layer], dtype)
 
 
