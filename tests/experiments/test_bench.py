@@ -15,6 +15,7 @@ from skipwise.errors import SkipwiseError
 from skipwise.experiments.bench import run as bench_run
 from skipwise.experiments.bench.cells import CELLS, SHARES, Cell, saved_seconds
 from skipwise.experiments.bench.cost import measure_costs
+from skipwise.experiments.bench.generate import measure_generate
 from skipwise.experiments.bench.run import COST_FILE, BenchRun, run_espnet
 from skipwise.experiments.bench.settings import BenchSettings
 from skipwise.experiments.bench.site_costs import MERGE, SiteClock, decoder_site_seconds, timed_branches
@@ -170,6 +171,12 @@ def test_records_of_other_settings_are_not_mixed(
     other = BenchSettings(model=settings.model, num_tokens=9)
     with pytest.raises(SkipwiseError, match=r"dtypes\.json was measured with other settings"):
         BenchRun(other, tmp_path / "out", resume=True, command="")
+
+
+def test_generate_and_our_search_decode_as_many_tokens(subject: Subject, settings: BenchSettings) -> None:
+    record = measure_generate(subject, settings, lambda: None)
+    assert set(record["rounds"]) == {"generate()", "dense", "pruned"}
+    assert len(record["closed"]) == 3 and all(name.startswith("decoder.") for name in record["closed"])
 
 
 def test_a_cost_table_lies_beside_its_record(settings: BenchSettings, tmp_path: Path) -> None:

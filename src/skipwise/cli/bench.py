@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _NAMES_HELP = (
-    "dtypes, sparsity, batch, planner, roofline, espnet, whisper, memory, cost, or all [default: dtypes sparsity "
-    "planner]."
+    "dtypes, sparsity, batch, planner, roofline, generate, espnet, whisper, memory, cost, or all [default: dtypes "
+    "sparsity planner]."
 )
 
 

@@ -108,6 +108,7 @@ _TABLES: Mapping[str, Callable[[Mapping[str, Any]], Iterable[Table]]] = {
     "espnet": _espnet_tables,
     "whisper": lambda record: [_seconds_table("Whispers of like size", record["rounds"])],
     "sparsity": lambda record: [_sparsity_table(record)],
+    "generate": lambda record: [_seconds_table("greedy search", record["rounds"])],
     "batch": lambda record: [_batch_table(record)],
     "planner": lambda record: [_one_line("deciding both plans, of the dense time", record["plan_over_dense"])],
     "roofline": lambda record: [_roofline_table(record)],

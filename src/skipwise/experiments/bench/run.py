@@ -18,6 +18,7 @@ from skipwise.atomic import atomic_write
 from skipwise.errors import SkipwiseError
 from skipwise.experiments.bench.cells import CELLS
 from skipwise.experiments.bench.cost import measure_costs
+from skipwise.experiments.bench.generate import measure_generate
 from skipwise.experiments.bench.memory import measure_memory
 from skipwise.experiments.bench.settings import BenchSettings, describe_machine
 from skipwise.experiments.bench.subject import Subject
@@ -26,6 +27,7 @@ from skipwise.models.owsm.loading import save_owsm
 
 ABOUT: Mapping[str, str] = {
     **{name: cell.about for name, cell in CELLS.items()},
+    "generate": "our search beside transformers' generate(), and dense beside pruned",
     "espnet": "dense ESPnet, as it is and with keys and values of source attention projected once, on the same weights",
     "whisper": "transformers' Whisper and CTranslate2's of like size",
     "memory": "loading, packing, first token, peak memory, cold start",
@@ -117,6 +119,8 @@ class BenchRun:
                 )
         if name == "whisper":
             return measure_whisper(subject, settings, _counter(name, report, settings.rounds + 1))
+        if name == "generate":
+            return measure_generate(subject, settings, _counter(name, report, settings.rounds + 1))
         if name == "cost":
             table = measure_costs(subject, settings)
             table.save(self.output / COST_FILE)
