@@ -1,4 +1,4 @@
-"""The README's tables from results/reference/summary.json, so that no number there is typed by hand.
+"""The README's tables from results/reference and results/bench, so that no number there is typed by hand.
 
 python benchmarks/readme_tables.py          # rewrites what stands between the markers in README.md
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+BENCH = ROOT / "results" / "bench"
 SUMMARY = ROOT / "results" / "reference" / "summary.json"
 TASKS = {"asr": ("transcription", "wer", "WER %"), "st_eng": ("translation into English", "bleu", "BLEU")}
 LANGUAGES = {"deu": "German", "fra": "French", "ita": "Italian"}
@@ -57,6 +58,40 @@ def per_language(summary: Record) -> str:
     return "\n".join(lines)
 
 
+def speed() -> str:
+    """Return the table of times against ESPnet: a column a shape, for what has been measured."""
+    records = {
+        shape: json.loads(path.read_text(encoding="utf-8"))
+        for shape in ("base", "small", "medium")
+        if (path := BENCH / shape / "espnet.json").exists()
+    }
+    columns = [(shape, beam) for shape, record in records.items() for beam in record["settings"]["beam_sizes"]]
+    heads = [f"{shape}, {'greedy' if beam == 1 else f'beam {beam}'}" for shape, beam in columns]
+    lines = ["| times as fast as ESPnet 202511, dense | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
+    audio = max(next(iter(records.values()))["by_audio"], key=lambda name: int(name.split()[0]))
+    for dtype in ("fp32", "fp16-packed", "int8"):
+        for peer, name in (("espnet", ""), ("espnet once", ", against keys and values projected once")):
+            cells = [
+                _times(records[shape]["by_audio"][audio]["ratios"][f"{dtype}, beam {beam}"][f"{peer}, token"])
+                for shape, beam in columns
+            ]
+            lines.append(f"| a token, `{dtype}`{name} | " + " | ".join(cells) + " |")
+    for audio_s in (10, 30):
+        for dtype in ("fp32", "int8"):
+            cells = [
+                _times(records[shape]["by_audio"][f"{audio_s} s"]["ratios"][f"{dtype}, encoder"]["espnet"])
+                if beam == 1 and f"{audio_s} s" in records[shape]["by_audio"]
+                else ""
+                for shape, beam in columns
+            ]
+            lines.append(f"| the encoder, {audio_s} s of speech, `{dtype}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _times(ratio: Record) -> str:
+    return f"{ratio['median']:.1f} ({ratio['low']:.1f}-{ratio['high']:.1f})"
+
+
 def _with_interval(group: Record, metric: str) -> str:
     low, high = group[f"{metric}_interval"]
     return f"{group[metric]:.1f} ({low:.1f} to {high:.1f})"
@@ -77,7 +112,8 @@ def main() -> None:
     summary = json.loads(SUMMARY.read_text(encoding="utf-8"))
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    for name, table in (("overview", overview(summary)), ("per-language", per_language(summary))):
+    tables = {"overview": overview(summary), "speed": speed(), "per-language": per_language(summary)}
+    for name, table in tables.items():
         begin, end = f"<!-- {name}: made by benchmarks/readme_tables.py -->", f"<!-- end of {name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
         assert pattern.search(text), f"README.md lacks the markers of {name}"
