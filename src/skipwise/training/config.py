@@ -69,6 +69,9 @@ class ModelSection(Section):
 
     init: Literal["scratch"] | str = "scratch"
     """`scratch`, or a model's folder or Hub name."""
+    encoder: str | None = None
+    """Model whose encoder and feature statistics to start from where `init` is `scratch`: it hears already, and only
+    tokens and decoder are new. `reference` is the shipped one. Narrower kernels are widened with zeros."""
     vocabulary_size: int = Field(default=1000, ge=20)
     """SentencePiece pieces to learn; from scratch only."""
     architecture: dict[str, Any] = Field(default_factory=dict)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from skipwise.corpus.settings import preset
 from skipwise.data.languages import to_iso639_3
@@ -14,6 +17,7 @@ from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.loading import OwsmModel, load_owsm
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.vocabulary import OwsmVocabulary
+from skipwise.pipeline import reference_model
 from skipwise.training.batches import StepPlan, plan_steps
 from skipwise.training.config import DataSection, TrainConfig
 from skipwise.training.feature_store import build_feature_store
@@ -23,6 +27,11 @@ from skipwise.training.windows import Recording, recordings_of
 _FREE_FIELDS = ("window_s", "max_window_s", "ctc_loss_weight", "label_smoothing", "length_normalized_loss")
 _TEXTS_OF = 4000
 """Spoken windows whose text a vocabulary is learned from."""
+
+_BLANK_SHARE = 0.8
+"""Of the frames: a token every five of them, 0.2 s."""
+_LEAST_COUNT = 0.1
+"""Of a token that is not said, but may be."""
 
 
 def starting_point(config: TrainConfig) -> tuple[OwsmModel, WindowSource]:
@@ -39,9 +48,12 @@ def starting_point(config: TrainConfig) -> tuple[OwsmModel, WindowSource]:
     texts = spoken_texts(preset(spot), _TEXTS_OF) if spot else _texts(config.data, recordings)
     model = _fresh(config, texts)
     source = _source(config, model.network.config, recordings)
-    mean, std = source.statistics()
-    model.network.feature_mean.copy_(mean)
-    model.network.feature_std.copy_(std)
+    if config.model.encoder is None:
+        mean, std = source.statistics()
+        model.network.feature_mean.copy_(mean)
+        model.network.feature_std.copy_(std)
+    else:
+        take_encoder(model.network, _donor(config.model.encoder))
     return model, source
 
 
@@ -57,6 +69,44 @@ def utterances_of(data: DataSection, split: str) -> list[Utterance]:
             f"{data.root} has no {split} utterances of at most {data.max_window_s} s in {', '.join(languages)}."
         )
     return found
+
+
+@torch.no_grad()
+def take_encoder(network: OwsmNetwork, donor: OwsmModel) -> None:
+    """Give a network the encoder of a model, and the statistics of the features that it was trained on.
+
+    Raises:
+        SkipwiseError: if the encoders are not of one shape, but for the widths of their kernels.
+    """
+    own = network.state_dict()
+    taken = {
+        name: tensor for name, tensor in donor.network.state_dict().items() if name.startswith(("encoder.", "feature_"))
+    }
+    for name, tensor in taken.items():
+        missing = own[name].shape[-1] - tensor.shape[-1] if name in own else 0
+        if _is_kernel(name, tensor) and missing > 0 and missing % 2 == 0:
+            taken[name] = torch.nn.functional.pad(tensor, (missing // 2, missing // 2))
+    expected = {name: tensor.shape for name, tensor in own.items() if name.startswith(("encoder.", "feature_"))}
+    found = {name: tensor.shape for name, tensor in taken.items()}
+    if expected != found:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise SkipwiseError(
+            f"the encoder of {donor.name} has another shape: {wrong[0]} is {_shape(found, wrong[0])}, not "
+            f"{_shape(expected, wrong[0])} ({len(wrong)} differ). Give model.architecture its sizes."
+        )
+    network.load_state_dict(own | taken)
+
+
+def _is_kernel(name: str, tensor: Tensor) -> bool:  # a depthwise convolution over time
+    return name.endswith("conv.weight") and tensor.ndim == 3
+
+
+def _shape(shapes: Mapping[str, torch.Size], name: str) -> str:
+    return str(tuple(shapes[name])) if name in shapes else "missing"
+
+
+def _donor(name: str) -> OwsmModel:
+    return load_owsm(reference_model() if name == "reference" else name)
 
 
 def _trained(config: TrainConfig) -> OwsmModel:
@@ -75,8 +125,9 @@ def _trained(config: TrainConfig) -> OwsmModel:
 
 def _fresh(config: TrainConfig, texts: Iterable[str]) -> OwsmModel:
     languages = sorted({to_iso639_3(language) for language in config.data.languages} | {"eng"})
+    texts = sorted(set(texts))
     vocabulary = OwsmVocabulary.train(
-        sorted(set(texts)), languages=languages, tasks=config.data.tasks, size=config.model.vocabulary_size
+        texts, languages=languages, tasks=config.data.tasks, size=config.model.vocabulary_size
     )
     unknown = config.model.architecture.keys() - OwsmArchitecture.__dataclass_fields__.keys()
     if unknown:
@@ -85,7 +136,25 @@ def _fresh(config: TrainConfig, texts: Iterable[str]) -> OwsmModel:
             f"{', '.join(sorted(OwsmArchitecture.__dataclass_fields__))}."
         )
     architecture = OwsmArchitecture(**vocabulary.token_ids() | _learned(config) | config.model.architecture)
-    return OwsmModel(OwsmNetwork(architecture), vocabulary, str(config.output), config.output)
+    network = OwsmNetwork(architecture)
+    know_frequencies(network, [vocabulary.encode(text) for text in texts])
+    return OwsmModel(network, vocabulary, str(config.output), config.output)
+
+
+@torch.no_grad()
+def know_frequencies(network: OwsmNetwork, texts: Iterable[Sequence[int]]) -> None:
+    """Let the CTC head begin with how often each token is said, and blank, whatever it hears.
+
+    Else the first steps teach the encoder to say it: a state that is the same in all frames and drowns the speech.
+    """
+    counts = torch.full((network.config.vocab_size,), _LEAST_COUNT)
+    for tokens in texts:
+        counts += torch.bincount(torch.tensor(tokens, dtype=torch.long), minlength=len(counts))
+    counts[network.config.pad_token_id] = 0
+    counts *= (1 - _BLANK_SHARE) / counts.sum()
+    counts[network.config.pad_token_id] = _BLANK_SHARE
+    network.ctc_head.weight.zero_()
+    network.ctc_head.bias.copy_(counts.log())
 
 
 def _learned(config: TrainConfig) -> dict[str, Any]:
