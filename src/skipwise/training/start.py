@@ -7,7 +7,8 @@ from typing import Any
 
 from skipwise.corpus.settings import preset
 from skipwise.data.languages import to_iso639_3
-from skipwise.data.manifest import Utterance, read_data
+from skipwise.data.layouts import read_data
+from skipwise.data.manifest import Utterance
 from skipwise.data.sidecar import by_sentence
 from skipwise.errors import SkipwiseError
 from skipwise.models.owsm.architecture import OwsmArchitecture
