@@ -50,7 +50,7 @@ def evaluate(  # noqa: PLR0913 one argument is one option
 ) -> None:
     """Score a model on a test set: WER, BLEU, chrF, what was skipped, and the time it took."""
     from skipwise.cli.tables import make_console, print_evaluation
-    from skipwise.data.manifest import read_data
+    from skipwise.data.layouts import read_data
     from skipwise.decoding import DecodeOptions
     from skipwise.evaluation.rows import make_batches
     from skipwise.evaluation.run import Evaluation

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from skipwise.data.europarl_st import is_europarl_st, read_europarl_st
 from skipwise.data.gathering import Gathering
+from skipwise.data.kaldi import WAV_SCP, read_kaldi
 from skipwise.data.languages import to_iso639_3
 from skipwise.data.lines import json_object, named_or_left_out, numbered_lines
 from skipwise.data.manifest import Utterance, read_manifest
@@ -58,6 +59,7 @@ LAYOUTS = (
     Layout(
         name="NeMo", looks="a NeMo manifest (JSON lines with `audio_filepath`)", read=read_nemo, key="audio_filepath"
     ),
+    Layout(name="Kaldi", looks=f"a Kaldi or ESPnet data folder (`{WAV_SCP}`)", read=read_kaldi, marks=(WAV_SCP,)),
 )
 
 

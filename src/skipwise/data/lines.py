@@ -11,15 +11,19 @@ from typing import Any
 from skipwise.errors import SkipwiseError
 
 
+class BadLineError(SkipwiseError):
+    """A mistake in one line of a file, which the message names."""
+
+
 @contextmanager
 def named_or_left_out(where: str, bad_lines: list[str] | None) -> Iterator[None]:
-    """Put `where` before an error of the block; given a list, put that there and go on behind the block."""
+    """Put `where` before an error of the block, unless it names its place; given a list, put that there and go on."""
     try:
         yield
     except SkipwiseError as error:
-        message = f"{where}: {error}"
+        message = str(error) if isinstance(error, BadLineError) else f"{where}: {error}"
         if bad_lines is None:
-            raise SkipwiseError(message) from None
+            raise BadLineError(message) from None
         bad_lines.append(message)
 
 
