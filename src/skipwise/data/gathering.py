@@ -32,6 +32,15 @@ class Gathering:
         """What has been found, in its order."""
         return list(self._found.values())
 
+    @property
+    def only_language(self) -> str | None:
+        """The language asked for, if it is one: that of data which do not name theirs."""
+        return next(iter(self._languages)) if self._languages is not None and len(self._languages) == 1 else None
+
+    def wants(self, language: str) -> bool:
+        """Whether an ISO 639-3 code is among the languages asked for."""
+        return self._languages is None or language in self._languages
+
     def __contains__(self, utterance_id: str) -> bool:
         return utterance_id in self._found
 
@@ -50,16 +59,16 @@ class Gathering:
                 return to_iso639_3(re.split("[-_]", code.strip())[0])
             except SkipwiseError as error:
                 raise SkipwiseError(f"the field {field!r}: {error}") from None
-        if self._languages is None or len(self._languages) != 1:
+        if self.only_language is None:
             raise SkipwiseError(
                 f"the language of the speech is not named. Add the field {field!r}, or ask for one language: "
                 "--language de, or data.languages in a training recipe."
             )
-        return next(iter(self._languages))
+        return self.only_language
 
     def add(self, utterance: Utterance) -> None:
         """Keep an utterance, if its language is wanted; SkipwiseError if its id is not new."""
-        if self._languages is not None and utterance.language not in self._languages:
+        if not self.wants(utterance.language):
             return
         if utterance.id in self._found:
             raise SkipwiseError(f"the id {utterance.id!r} is there twice. Ids must be unique.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from skipwise.data.audiofolder import METADATA, read_audiofolder
 from skipwise.data.europarl_st import is_europarl_st, read_europarl_st
 from skipwise.data.gathering import Gathering
 from skipwise.data.kaldi import WAV_SCP, read_kaldi
@@ -60,6 +61,12 @@ LAYOUTS = (
         name="NeMo", looks="a NeMo manifest (JSON lines with `audio_filepath`)", read=read_nemo, key="audio_filepath"
     ),
     Layout(name="Kaldi", looks=f"a Kaldi or ESPnet data folder (`{WAV_SCP}`)", read=read_kaldi, marks=(WAV_SCP,)),
+    Layout(
+        name="audio folder",
+        looks=f"an audio folder of Hugging Face datasets (`{'`, `'.join(METADATA)}`)",
+        read=read_audiofolder,
+        marks=METADATA,
+    ),
 )
 
 
