@@ -19,7 +19,6 @@ TRANSCRIPTS = ("raw_transcription", "transcription", "sentence", "transcript", "
 TRANSLATION = "translation"
 SPEAKERS = ("speaker_id", "speaker", "client_id")
 LANGUAGES = ("language", "lang", "locale")
-_MARK_OF_FLEURS = "lang_group_id"
 
 _CONFIG_NAME = re.compile(r"([a-z]{2})(?:-[a-z]{2})?_([a-z]{2}|419)(?:-[a-z]{2})?", re.IGNORECASE)
 """`de_de`, `es_419` (FLEURS), `de_en`, `en_zh-CN` (CoVoST 2)."""
@@ -48,10 +47,8 @@ def said(row: Mapping[str, Any], place: Path, found: Gathering) -> Said:
     full = {name: value for name, value in row.items() if not (isinstance(value, str) and not value.strip())}
     fields = Fields(full)
     source, target = _config_languages(place)
-    # FLEURS says "German" in `language`
-    column = next((name for name in LANGUAGES if name in fields and _MARK_OF_FLEURS not in row), LANGUAGES[0])
-    code = None if _MARK_OF_FLEURS in row else fields.text(column)
-    language = found.language(code or source, column)
+    column = next((name for name in LANGUAGES if name in fields), LANGUAGES[0])
+    language = found.language(fields.text(column) or source, column)
     transcript = fields.text(*TRANSCRIPTS)
     translations = _translations(fields, full, language, target)
     if transcript is None and not translations:

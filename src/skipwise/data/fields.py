@@ -20,6 +20,11 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return self._row.get(name) is not None
 
+    @property
+    def names(self) -> list[str]:
+        """The fields that there are."""
+        return [name for name in self._row if name in self]
+
     def needed(self, name: str) -> Any:
         """Return a field that must be there."""
         if name not in self:

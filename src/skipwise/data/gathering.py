@@ -1,13 +1,12 @@
 """Utterances as a reader finds them, line by line, in formats that are not ours."""
 
-import re
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import final
 
-from skipwise.data.languages import to_iso639_3
+from skipwise.data.languages import named_language, to_iso639_3
 from skipwise.data.lines import named_or_left_out
 from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError
@@ -49,14 +48,14 @@ class Gathering:
         return named_or_left_out(f"{path}, {what} {number}", self.bad_lines)
 
     def language(self, code: str | None, field: str) -> str:
-        """Return the ISO 639-3 code of what a line names ("de", "deu", "de-DE"), or of the only language asked for.
+        """Return the ISO 639-3 code of what a line names ("de", "de-DE", "German"), or of the only language asked for.
 
         Raises:
             SkipwiseError: if it is unknown, or not named while several languages, or none, are asked for.
         """
         if code is not None:
             try:
-                return to_iso639_3(re.split("[-_]", code.strip())[0])
+                return named_language(code)
             except SkipwiseError as error:
                 raise SkipwiseError(f"the field {field!r}: {error}") from None
         if self.only_language is None:

@@ -11,9 +11,11 @@ from skipwise.data.europarl_st import is_europarl_st, read_europarl_st
 from skipwise.data.gathering import Gathering
 from skipwise.data.kaldi import WAV_SCP, read_kaldi
 from skipwise.data.languages import to_iso639_3
+from skipwise.data.lhotse import read_lhotse
 from skipwise.data.lines import json_object, named_or_left_out, numbered_lines
 from skipwise.data.manifest import Utterance, read_manifest
 from skipwise.data.nemo import read_nemo
+from skipwise.data.parquet import SUFFIX, read_parquet
 from skipwise.errors import SkipwiseError
 
 _JSON_LINES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
@@ -60,12 +62,21 @@ LAYOUTS = (
     Layout(
         name="NeMo", looks="a NeMo manifest (JSON lines with `audio_filepath`)", read=read_nemo, key="audio_filepath"
     ),
+    Layout(
+        name="Lhotse",
+        looks="cuts of Lhotse (JSON lines with `recording` and `supervisions`)",
+        read=read_lhotse,
+        key="supervisions",
+    ),
     Layout(name="Kaldi", looks=f"a Kaldi or ESPnet data folder (`{WAV_SCP}`)", read=read_kaldi, marks=(WAV_SCP,)),
     Layout(
         name="audio folder",
         looks=f"an audio folder of Hugging Face datasets (`{'`, `'.join(METADATA)}`)",
         read=read_audiofolder,
         marks=METADATA,
+    ),
+    Layout(
+        name="parquet", looks="parquet files with a column `audio` (FLEURS, CoVoST 2)", read=read_parquet, suffix=SUFFIX
     ),
 )
 
