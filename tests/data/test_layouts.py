@@ -2,7 +2,7 @@ import pytest
 
 from skipwise.data.layouts import detect_layout, has_splits, read_data
 from skipwise.errors import SkipwiseError
-from tests.data.spoken import write_lines
+from tests.data.spoken import write_audio, write_lines
 
 
 def _row(name: str, **changes: str) -> dict[str, str]:
@@ -101,12 +101,13 @@ def test_an_unknown_layout_names_the_known_ones(tmp_path, name):
 
 
 def test_data_that_are_not_there_are_named(tmp_path):
-    with pytest.raises(SkipwiseError, match=r"there is no data at .*none\.jsonl"):
-        read_data(tmp_path / "none.jsonl", "train")
+    for ask in (has_splits, lambda path: read_data(path, "train")):
+        with pytest.raises(SkipwiseError, match=r"there is no data at .*none\.jsonl"):
+            ask(tmp_path / "none.jsonl")
 
 
 def test_a_layout_is_told_behind_bad_lines(tmp_path):
-    path = write_lines(tmp_path / "data.jsonl", "{", _row("a"))
+    path = write_lines(tmp_path / "data.jsonl", "{", "{}", _row("a"))
     assert detect_layout(path).name == "manifest"
     with pytest.raises(SkipwiseError, match=r"data\.jsonl, line 1: not JSON"):
         read_data(path, "test")
@@ -134,3 +135,9 @@ def test_damaged_packing_is_an_error(tmp_path):
     (tmp_path / "data.jsonl.gz").write_bytes(b"\x1f\x8b\x08 broken")
     with pytest.raises(SkipwiseError, match=r"data\.jsonl\.gz is not a whole gzip file"):
         read_data(tmp_path / "data.jsonl.gz", "test")
+
+
+def test_an_audio_folder_that_keeps_its_audio_in_audios_is_no_europarl_st(tmp_path):
+    write_audio(tmp_path / "train" / "audios" / "a.wav")
+    write_lines(tmp_path / "train" / "metadata.csv", "file_name,text,lang", "audios/a.wav,Ja.,de")
+    assert _ids(tmp_path, "train") == ["audios/a"]

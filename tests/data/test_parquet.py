@@ -4,16 +4,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import soundfile
+from pyarrow import parquet
 
 from skipwise.audio import load_audio
 from skipwise.data.layouts import has_splits, read_data
 from skipwise.errors import SkipwiseError
 from tests.data.spoken import RATE, write_audio
 from tests.tiny import tone
-
-pyarrow = pytest.importorskip("pyarrow")
 
 
 def _bytes(duration_s: float = 1.0, ending: str = "wav") -> bytes:
@@ -23,10 +23,8 @@ def _bytes(duration_s: float = 1.0, ending: str = "wav") -> bytes:
 
 
 def _write(path: Path, *rows: dict[str, Any]) -> Path:
-    from pyarrow import parquet
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path)
+    parquet.write_table(pa.Table.from_pylist(list(rows)), path)
     return path
 
 

@@ -95,7 +95,7 @@ def _version_folder(root: Path) -> Path:
 
 def _found_version_folder(root: Path) -> Path | None:
     for folder in (root / VERSION_FOLDER, root):
-        if folder.is_dir() and (folder.name == VERSION_FOLDER or any(folder.glob("*/audios"))):
+        if folder.is_dir() and (folder.name == VERSION_FOLDER or any(folder.glob("[a-z][a-z]/audios"))):
             return folder
     return None
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -116,14 +117,17 @@ def read_data(
 
 
 def has_splits(path: str | Path) -> bool:
-    """Whether a split of the data can be asked for; not of a file, nor of a folder that is one split itself."""
+    """Whether a split of the data can be asked for; not of a file, nor of a folder that is one split itself.
+
+    Raises:
+        SkipwiseError: if the layout is not known, or nothing is there.
+    """
     path = Path(path)
-    if is_europarl_st(path):
+    if is_europarl_st(path) or _names_splits(path):
         return True
-    if not path.is_dir() or _is_marked(path):
-        return False
-    names = [name for aliases in _SPLITS.values() for name in aliases]
-    return any((path / name).is_dir() for name in names) or bool(_named_for(_data_files(path), names))
+    for place in _places(path, "train"):
+        detect_layout(place)
+    return False
 
 
 def detect_layout(path: Path) -> Layout:
@@ -157,13 +161,12 @@ def _unknown(path: Path, what: str) -> SkipwiseError:
     )
 
 
-def _first_keys(path: Path) -> frozenset[str]:
+def _first_keys(path: Path) -> set[str]:
+    keys: set[str] = set()
     for _, line in islice(numbered_lines(path), _LINES_TO_TELL):
-        try:
-            return frozenset(json_object(line))
-        except SkipwiseError:
-            continue
-    return frozenset()
+        with suppress(SkipwiseError):
+            keys |= json_object(line).keys()
+    return keys
 
 
 def _places(path: Path, split: str) -> list[Path]:
@@ -178,12 +181,19 @@ def _places(path: Path, split: str) -> list[Path]:
     named = _named_for(files, names)
     if named:
         return named
-    if has_splits(path):
+    if _names_splits(path):
         raise SkipwiseError(f"{path} has no split {split!r}; in it are: {_contents(path)}.")
     certain = [file for file in files if not file.name.endswith((".json", ".json.gz"))]  # not dataset_info.json
     if not certain:
         raise _unknown(path, f"a folder with {_contents(path)}")
     return certain
+
+
+def _names_splits(path: Path) -> bool:
+    if not path.is_dir() or _is_marked(path):
+        return False
+    names = [name for aliases in _SPLITS.values() for name in aliases]
+    return any((path / name).is_dir() for name in names) or bool(_named_for(_data_files(path), names))
 
 
 def _is_marked(folder: Path) -> bool:
