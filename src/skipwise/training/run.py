@@ -61,12 +61,12 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if config.optimisation.threads is not None:
         torch.set_num_threads(config.optimisation.threads)
     torch.manual_seed(config.seed)
+    dev = _dev_utterances(config)  # first: features take long, and without dev data there is no run
     model, source = starting_point(config)
     objective = GatedObjective(model.network, _objective_config(config))
     if config.gates is not None:
         attach(model.network, _gate_config(config))
     dataset = _steps(config, model, source)
-    dev = _dev_utterances(config)
     trainer = SkipwiseTrainer(
         objective,
         dataset,
