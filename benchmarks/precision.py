@@ -19,7 +19,8 @@ from rich.progress import Progress
 
 from skipwise.atomic import atomic_write
 from skipwise.cli.tables import make_console
-from skipwise.data.manifest import Utterance, read_data
+from skipwise.data.layouts import read_data
+from skipwise.data.manifest import Utterance
 from skipwise.decoding import DecodeOptions
 from skipwise.evaluation import Comparison, compare
 from skipwise.evaluation.rows import has_reference

@@ -27,7 +27,8 @@ from skipwise.analysis.gate_map import gate_map
 from skipwise.analysis.quality import panels_of, quality_bars
 from skipwise.atomic import atomic_write
 from skipwise.cli.tables import make_console, print_evaluation
-from skipwise.data.manifest import Utterance, read_data
+from skipwise.data.layouts import read_data
+from skipwise.data.manifest import Utterance
 from skipwise.evaluation import Comparison, Evaluation, compare, differences, evaluate
 from skipwise.evaluation.compare import Turn
 from skipwise.evaluation.rows import has_reference

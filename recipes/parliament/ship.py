@@ -15,7 +15,8 @@ import soundfile
 import torch
 
 from skipwise.audio import SAMPLE_RATE, load_audio
-from skipwise.data.manifest import Utterance, read_data, write_manifest
+from skipwise.data.layouts import read_data
+from skipwise.data.manifest import Utterance, write_manifest
 from skipwise.gating import GateAdapter
 from skipwise.models.owsm.loading import GATES_FOLDER, load_owsm, save_owsm
 

@@ -11,6 +11,7 @@ import pytest
 from skipwise.cli.main import app, run
 from skipwise.evaluation import rows as rows_module
 from skipwise.evaluation.rows import Row
+from tests.data.spoken import write_lines
 from tests.evaluation.corpus import write_corpus, write_gated_model
 
 Called = tuple[int, str, str]
@@ -111,7 +112,7 @@ def test_a_stop_before_the_first_row_leaves_nothing(
     [
         (["--task", "st_xyz"], "does not know the task 'st_xyz'"),
         (["--language", "it"], "no utterance in ita"),
-        (["--data", "/nowhere"], "data must be a .jsonl manifest or a folder"),
+        (["--data", "/nowhere"], "there is no data at /nowhere"),
         (["--model", "/nowhere"], "no model at /nowhere"),
         (["--gates", "/nowhere"], "/nowhere"),
         (["--max-length-ratio", "-0.5"], "max_length_ratio must be"),
@@ -121,6 +122,22 @@ def test_a_mistake_is_one_line_and_exit_code_2(call: Call, options: list[str], m
     code, out, err = call(*options)
     assert (code, out) == (2, "")
     assert err.startswith("Error: ") and message in err and err.count("\n") == 1
+
+
+def test_other_layouts_are_evaluated_on_and_bad_lines_listed(call: Call, folder: Path, tmp_path: Path) -> None:
+    lines = [f"{name} {folder}/corpus/{name}.wav" for name in ("deu_0", "deu_1", "deu_2")]
+    write_lines(tmp_path / "test" / "wav.scp", *lines, "broken sox in.wav -t wav - |")
+    write_lines(tmp_path / "test" / "text", *(f"{line.split()[0]} Guten Tag." for line in lines))
+    options = ("--data", str(tmp_path), "-l", "de", "--json", str(tmp_path / "scores.json"))
+    code, _, err = call(*options)
+    assert code == 2 and "wav.scp, line 4: the field 'wav.scp' must be the path of an audio file, got a command" in err
+    code, out, err = call(*options, "--skip-bad")
+    assert code == 0, err
+    record = json.loads((tmp_path / "scores.json").read_text())
+    assert list(record["per_task"]) == ["asr"] and record["all"]["utterances"] == 3
+    [bad_line] = record["settings"]["bad_lines"]
+    assert bad_line.startswith(f"{tmp_path}/test/wav.scp, line 4: ")
+    assert "1 bad lines of the data are left out:" in out and "wav.scp, line 4: " in "".join(out.split("\n"))
 
 
 def test_data_without_any_reference_say_so(call: Call, folder: Path, tmp_path: Path) -> None:

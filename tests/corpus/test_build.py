@@ -14,7 +14,7 @@ import skipwise
 from skipwise.cli.corpus import corpus_app
 from skipwise.corpus import CorpusSettings, build_corpus
 from skipwise.corpus.settings import SPLITS
-from skipwise.data.manifest import read_data
+from skipwise.data.layouts import read_data
 from skipwise.data.sidecar import join_facts, read_sidecar, sidecar_path
 from skipwise.errors import SkipwiseError
 

@@ -1,7 +1,7 @@
 import pytest
 
 from skipwise.data.europarl_st import read_europarl_st
-from skipwise.data.manifest import read_data
+from skipwise.data.layouts import read_data
 from skipwise.errors import SkipwiseError
 
 
@@ -122,3 +122,16 @@ def test_targets_that_disagree_on_a_transcript_are_refused(corpus):
     (folder / "segments.de").write_text("Erstens.\nAnders.\nDrittens.\n", encoding="utf-8")
     with pytest.raises(SkipwiseError, match=r"two transcripts: 'Zweitens\.' before, 'Anders\.'"):
         read_europarl_st(corpus, "train", targets=("en", "fr"))
+
+
+def test_bad_segments_may_be_left_out(corpus):
+    folder = corpus / "v1.1" / "de" / "en" / "train"
+    (folder / "segments.lst").write_text("one 0.50 2.25\none 2.0 1.0\ntwo 1.00 3.00\n", encoding="utf-8")
+    (corpus / "v1.1" / "de" / "audios" / "two.m4a").unlink()
+    bad_lines: list[str] = []
+    [utterance] = read_data(corpus, "train", bad_lines=bad_lines)
+    assert utterance.transcript == "Erstens."
+    assert [line.split(".lst, ")[1][:40] for line in bad_lines] == [
+        "line 2: must be `<id> <start> <end>` wit",
+        "line 3: the speech 'two' has no audio.",
+    ]

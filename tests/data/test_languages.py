@@ -1,6 +1,6 @@
 import pytest
 
-from skipwise.data.languages import to_iso639_1, to_iso639_3
+from skipwise.data.languages import named_language, to_iso639_1, to_iso639_3
 from skipwise.errors import SkipwiseError
 
 
@@ -19,3 +19,15 @@ def test_different_languages_stay_different():
 def test_an_unknown_language_names_the_accepted_ones():
     with pytest.raises(SkipwiseError, match=r"unknown language 'xx'.*de/deu.*it/ita"):
         to_iso639_3("xx")
+
+
+@pytest.mark.parametrize("name", ["de", "deu", "de-DE", "de_AT", "German", " german "])
+def test_data_from_elsewhere_name_languages_in_several_ways(name):
+    assert named_language(name) == "deu"
+
+
+def test_a_name_is_not_a_code():
+    with pytest.raises(SkipwiseError, match="unknown language 'German'"):
+        to_iso639_3("German")
+    with pytest.raises(SkipwiseError, match="unknown language 'Elvish'"):
+        named_language("Elvish")

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from skipwise.data.manifest import Utterance, read_data, read_manifest, write_manifest
+from skipwise.data.manifest import Utterance, read_manifest, write_manifest
 from skipwise.errors import SkipwiseError
 
 
@@ -109,24 +109,6 @@ def test_a_bad_line_is_named_with_file_line_and_field(tmp_path, row, message):
 def test_a_missing_manifest_is_named(tmp_path):
     with pytest.raises(SkipwiseError, match=r"no manifest .*none\.jsonl"):
         read_manifest(tmp_path / "none.jsonl")
-
-
-def test_read_data_keeps_the_languages_asked_for(tmp_path):
-    path = _write(
-        tmp_path,
-        {"id": "a", "audio": "a.wav", "language": "de"},
-        "",
-        {"id": "b", "audio": "b.wav", "language": "fra"},
-    )
-    assert [utterance.id for utterance in read_data(path, "train")] == ["a", "b"]
-    assert [utterance.id for utterance in read_data(path, "train", languages=["fr"])] == ["b"]
-    with pytest.raises(SkipwiseError, match="has no utterance in ita"):
-        read_data(path, "train", languages=["it"])
-
-
-def test_read_data_wants_a_manifest_or_a_corpus(tmp_path):
-    with pytest.raises(SkipwiseError, match=r"must be a \.jsonl manifest or a folder"):
-        read_data(tmp_path / "data.csv", "train")
 
 
 def test_embeddings_are_lists_in_the_file_and_values_in_memory(tmp_path):

@@ -29,7 +29,7 @@ ARCHITECTURE = {
 
 @pytest.fixture(scope="session")
 def spoken(tmp_path_factory) -> Path:
-    """A manifest of tones that stand for sentences, in three splits' files: enough to train on, nothing to learn."""
+    """A manifest of tones that stand for sentences: enough to train on, nothing to learn."""
     folder = tmp_path_factory.mktemp("spoken")
     german, english, french = SENTENCES[0], SENTENCES[2], SENTENCES[4]
     utterances = []
@@ -59,7 +59,7 @@ def base_config(spoken, tmp_path):
         sections: dict[str, Any] = {
             "output": str(tmp_path / name),
             "seed": 3,
-            "data": {"root": str(spoken), "languages": ["de", "fr"]},
+            "data": {"root": str(spoken), "dev_root": str(spoken), "languages": ["de", "fr"]},
             "model": {"vocabulary_size": 40, "architecture": ARCHITECTURE},
             "optimisation": {
                 "max_steps": 6,

@@ -106,7 +106,7 @@ def test_a_folder_with_a_run_is_not_overwritten(base_config):
 
 def test_nothing_to_train_on_is_said(base_config):
     with pytest.raises(SkipwiseError, match=r"no train utterances of at most 0\.5 s in deu, fra"):
-        train(base_config(data={"max_window_s": 0.5}))
+        train(base_config(data={"max_window_s": 0.5}, optimisation={"eval_utterances": 0}))
 
 
 def test_an_unknown_field_of_the_architecture_names_the_known_ones(base_config):

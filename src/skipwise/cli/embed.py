@@ -26,7 +26,8 @@ def embed(
     from rich.console import Console
     from rich.progress import track
 
-    from skipwise.data.manifest import read_data, write_manifest
+    from skipwise.data.layouts import read_data
+    from skipwise.data.manifest import write_manifest
     from skipwise.gating.context import VectorPart
     from skipwise.models.extractors import make_extractor, with_vectors
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def evaluate(  # noqa: PLR0913 one argument is one option
-    data: Annotated[str, typer.Option("--data", help="Folder in Europarl-ST layout, or a .jsonl manifest.")],
-    split: Annotated[str, typer.Option("--split", help="Split of a folder; a manifest is one split.")] = "test",
+    data: Annotated[str, typer.Option("--data", help="File or folder in one of the layouts of docs/data.md.")],
+    split: Annotated[str, typer.Option("--split", help="Split of a folder; a file is one split.")] = "test",
     language: Annotated[
         list[str] | None, typer.Option("--language", "-l", help="Only this language; may be given again.")
     ] = None,
@@ -32,6 +32,7 @@ def evaluate(  # noqa: PLR0913 one argument is one option
         list[str] | None,
         typer.Option("--task", "-t", help="asr, st_eng; may be given again [default: all that have references]."),
     ] = None,
+    skip_bad: options.SkipBad = False,
     model: options.Model = None,
     gates: options.Gates = "auto",
     sparsity: options.Sparsity = None,
@@ -61,13 +62,14 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     """Score a model on a test set: WER, BLEU, chrF, what was skipped, and the time it took."""
     from skipwise.cli.budgets import make_transcriber
     from skipwise.cli.tables import make_console, print_evaluation
-    from skipwise.data.manifest import read_data
+    from skipwise.data.layouts import read_data
     from skipwise.decoding import DecodeOptions
     from skipwise.evaluation.rows import make_batches
     from skipwise.evaluation.run import Evaluation
     from skipwise.gating import OPEN_PLANNER, Budget
 
-    utterances = _spread(read_data(data, split, languages=language), limit)
+    bad_lines: list[str] | None = [] if skip_bad else None
+    utterances = _spread(read_data(data, split, languages=language, bad_lines=bad_lines), limit)
     decoding = DecodeOptions(
         method=method,
         beam_size=beam_size,
@@ -93,6 +95,7 @@ def evaluate(  # noqa: PLR0913 one argument is one option
         "split": split,
         "batch_s": batch_s,
         "limit": limit,
+        "bad_lines": bad_lines,
         "complete": stopped is None,
     }
     if transcriber.planner is not OPEN_PLANNER:  # else `auto` has found none
@@ -106,6 +109,9 @@ def evaluate(  # noqa: PLR0913 one argument is one option
         record |= _tell_shuffled(console, own, evaluation)
     if stopped:
         console.print(f"Stopped after {len(rows)} of {num_planned}: the numbers are of these alone.", style="bold")
+    if bad_lines:
+        console.print(f"{len(bad_lines)} bad lines of the data are left out:", style="bold")
+        console.print("\n".join(bad_lines), markup=False, highlight=False)
     if json_file is not None:
         _write(json_file, record)
         console.print(f"Written to {json_file}.")

@@ -62,3 +62,6 @@ ConditionOnPrevious = Annotated[
         "--condition-on-previous", help="Tell each window the text of the one before [condition_on_prev_text]."
     ),
 ]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave bad lines of the data out, and list them, instead of stopping at one.")
+]

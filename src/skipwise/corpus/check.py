@@ -17,7 +17,8 @@ from skipwise.corpus.rooms import HELD_OUT_ROOMS
 from skipwise.corpus.settings import SPLITS
 from skipwise.corpus.templates import templates, unseen_templates
 from skipwise.data.languages import to_iso639_1, to_iso639_3
-from skipwise.data.manifest import Utterance, read_data
+from skipwise.data.layouts import read_data
+from skipwise.data.manifest import Utterance
 from skipwise.data.sidecar import SegmentFacts, join_facts, read_sidecar, sidecar_path
 from skipwise.errors import SkipwiseError
 

@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from skipwise.atomic import atomic_write
 from skipwise.data.languages import to_iso639_3
+from skipwise.data.lines import json_object, named_or_left_out, numbered_lines
 from skipwise.errors import SkipwiseError
 
 _TRANSLATION_TASK = "st_"
@@ -77,8 +78,10 @@ class Utterance:
         return self.translations[target]
 
 
-def read_manifest(path: str | Path) -> list[Utterance]:
-    """The utterances of a JSON-lines file; relative audio paths are taken from its folder.
+def read_manifest(path: str | Path, *, bad_lines: list[str] | None = None) -> list[Utterance]:
+    """The utterances of a JSON-lines file (.gz too); relative audio paths are taken from its folder.
+
+    Given `bad_lines`, what is wrong with a line goes there, and the line is left out.
 
     Raises:
         SkipwiseError: no such file, or a line that is no utterance; names file, line and field.
@@ -86,19 +89,14 @@ def read_manifest(path: str | Path) -> list[Utterance]:
     path = Path(path)
     if not path.is_file():
         raise SkipwiseError(f"there is no manifest {path}. Give a .jsonl file with one utterance a line.")
-    utterances, ids = [], set()
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            utterance = _from_line(line, where=f"{path}, line {number}", folder=path.parent)
-            if utterance.id in ids:
-                raise SkipwiseError(
-                    f"{path}, line {number}: the id {utterance.id!r} is there twice. Ids must be unique."
-                )
-            ids.add(utterance.id)
-            utterances.append(utterance)
-    return utterances
+    found: dict[str, Utterance] = {}
+    for number, line in numbered_lines(path):
+        with named_or_left_out(f"{path}, line {number}", bad_lines):
+            utterance = _from_row(json_object(line), path.parent)
+            if utterance.id in found:
+                raise SkipwiseError(f"the id {utterance.id!r} is there twice. Ids must be unique.")
+            found[utterance.id] = utterance
+    return list(found.values())
 
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -117,42 +115,31 @@ _VECTORS = ("speaker_vector", "event_vector")
 _MANDATORY = ("id", "audio", "language")
 
 
-def _from_line(line: str, *, where: str, folder: Path) -> Utterance:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise SkipwiseError(f"{where}: not JSON ({error}). Each line must be one JSON object.") from None
-    if not isinstance(row, dict):
-        raise SkipwiseError(f"{where}: must be a JSON object, got {type(row).__name__}.")
-    _check_fields(row, where)
-    try:
-        vectors = {name: tuple(map(float, row[name])) for name in _VECTORS if row.get(name) is not None}
-        fields: dict[str, Any] = {**row, **vectors, "audio": str(folder / row["audio"])}
-        return Utterance(**fields)
-    except SkipwiseError as error:
-        raise SkipwiseError(f"{where}: {error}") from None
+def _from_row(row: dict[str, Any], folder: Path) -> Utterance:
+    _check_fields(row)
+    vectors = {name: tuple(map(float, row[name])) for name in _VECTORS if row.get(name) is not None}
+    fields: dict[str, Any] = {**row, **vectors, "audio": str(folder / row["audio"])}
+    return Utterance(**fields)
 
 
-def _check_fields(row: dict[str, Any], where: str) -> None:
+def _check_fields(row: dict[str, Any]) -> None:
     unknown = sorted(set(row) - set(_TYPES))
     if unknown:
-        raise SkipwiseError(f"{where}: unknown field {unknown[0]!r}. Allowed are {', '.join(_TYPES)}.")
+        raise SkipwiseError(f"unknown field {unknown[0]!r}. Allowed are {', '.join(_TYPES)}.")
     for name in _MANDATORY:
         if name not in row:
-            raise SkipwiseError(f"{where}: the field {name!r} is missing. Mandatory are {', '.join(_MANDATORY)}.")
+            raise SkipwiseError(f"the field {name!r} is missing. Mandatory are {', '.join(_MANDATORY)}.")
     for name, value in row.items():
         if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
             allowed = " or ".join("null" if kind is type(None) else kind.__name__ for kind in _TYPES[name])
-            raise SkipwiseError(f"{where}: the field {name!r} must be {allowed}, got {value!r}.")
+            raise SkipwiseError(f"the field {name!r} must be {allowed}, got {value!r}.")
     for name in _VECTORS:
         values = row.get(name)
         if values is not None and (not values or not all(_is_finite(value) for value in values)):
-            raise SkipwiseError(f"{where}: the field {name!r} must be a list of numbers, or left out; got {values!r}.")
+            raise SkipwiseError(f"the field {name!r} must be a list of numbers, or left out; got {values!r}.")
     for target, text in row.get("translations", {}).items():
         if not isinstance(text, str):
-            raise SkipwiseError(
-                f"{where}: the field 'translations' must map languages to texts, got {text!r} for {target!r}."
-            )
+            raise SkipwiseError(f"the field 'translations' must map languages to texts, got {text!r} for {target!r}.")
 
 
 def _is_finite(value: object) -> bool:
@@ -182,24 +169,3 @@ def _to_row(utterance: Utterance, folder: Path) -> dict[str, Any]:
         "event_vector": None if utterance.event_vector is None else list(utterance.event_vector),
     }
     return {name: value for name, value in row.items() if value is not None and value != {}}
-
-
-def read_data(path: str | Path, split: str, *, languages: Collection[str] | None = None) -> list[Utterance]:
-    """The utterances of a .jsonl manifest (which is one split), or of a split of a folder in the layout of Europarl-ST.
-
-    `languages` keeps only these source languages (two or three letters).
-    """
-    from skipwise.data.europarl_st import read_europarl_st
-
-    path = Path(path)
-    wanted = None if languages is None else {to_iso639_3(code) for code in languages}
-    if path.is_dir():
-        return read_europarl_st(path, split, sources=None if wanted is None else sorted(wanted))
-    if path.suffix != ".jsonl":
-        raise SkipwiseError(
-            f"data must be a .jsonl manifest or a folder in the layout of Europarl-ST v1.1, got {path}."
-        )
-    utterances = [utterance for utterance in read_manifest(path) if wanted is None or utterance.language in wanted]
-    if not utterances:
-        raise SkipwiseError(f"{path} has no utterance{'' if wanted is None else ' in ' + ', '.join(sorted(wanted))}.")
-    return utterances

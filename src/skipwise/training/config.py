@@ -18,7 +18,11 @@ class DataSection(Section):
     """Which speech to learn from."""
 
     root: Path
-    """Folder in Europarl-ST layout, or a manifest."""
+    """File or folder in one of the layouts of docs/data.md."""
+    dev_root: Path | None = None
+    """Where the dev split is, if not in `root`; needed where `root` is one split, as a manifest is."""
+    skip_bad: bool = False
+    """Leave bad lines of the data out, and list them before training begins."""
     languages: tuple[str, ...] = ("deu", "fra", "ita")
     """Source languages, ISO 639."""
     tasks: tuple[str, ...] = ("asr", "st_eng")

@@ -66,6 +66,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if config.optimisation.threads is not None:
         torch.set_num_threads(config.optimisation.threads)
     torch.manual_seed(config.seed)
+    dev = _dev_utterances(config)  # first: features take long, and without dev data there is no run
     model, source = starting_point(config)
     objective = GatedObjective(model.network, objective_config(config))
     architecture = model.network.config
@@ -74,7 +75,6 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         attach(model.network, gate_config(config.gates, architecture, vectors))
     keep_base(model.network, config.model.base, config.model.lora)
     dataset = _steps(config, model, source, vectors)
-    dev = _dev_utterances(config)
     trainer = SkipwiseTrainer(
         objective,
         dataset,

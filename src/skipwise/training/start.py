@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from skipwise.corpus.settings import preset
 from skipwise.data.languages import to_iso639_3
-from skipwise.data.manifest import Utterance, read_data
+from skipwise.data.layouts import has_splits, read_data
+from skipwise.data.manifest import Utterance
 from skipwise.data.sidecar import by_sentence
-from skipwise.errors import SkipwiseError
+from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.loading import OwsmModel, load_owsm
 from skipwise.models.owsm.network import OwsmNetwork
@@ -58,15 +60,31 @@ def starting_point(config: TrainConfig) -> tuple[OwsmModel, WindowSource]:
 
 
 def utterances_of(data: DataSection, split: str) -> list[Utterance]:
-    """Return what there is of a split; sentence by sentence to train on, where the data tells them apart."""
+    """Return what there is of a split; sentence by sentence to train on, where the data tells them apart.
+
+    Raises:
+        SkipwiseError: if there is nothing, or if dev data are asked of data that are one split, the one to train on.
+    """
+    root = data.dev_root if split == "dev" and data.dev_root is not None else data.root
+    if split == "dev" and data.dev_root is None and not has_splits(root):
+        raise SkipwiseError(
+            f"{root} is one split, that to train on, so there is no dev data. Name some in data.dev_root, give a "
+            "folder with train and dev in it (docs/data.md), or evaluate on none: optimisation.eval_utterances=0."
+        )
     languages = [to_iso639_3(language) for language in data.languages]
-    found = read_data(data.root, split, languages=languages)
+    bad_lines: list[str] | None = [] if data.skip_bad else None
+    found = read_data(root, split, languages=languages, bad_lines=bad_lines)
+    if bad_lines:
+        listed = "\n".join(bad_lines)
+        warnings.warn(
+            f"{len(bad_lines)} bad lines of the {split} data are left out:\n{listed}", SkipwiseWarning, stacklevel=2
+        )
     if split == "train":
-        found = by_sentence(data.root, found)
+        found = by_sentence(root, found)
     found = [utterance for utterance in found if utterance.duration_s <= data.max_window_s]
     if not found:
         raise SkipwiseError(
-            f"{data.root} has no {split} utterances of at most {data.max_window_s} s in {', '.join(languages)}."
+            f"{root} has no {split} utterances of at most {data.max_window_s} s in {', '.join(languages)}."
         )
     return found
 

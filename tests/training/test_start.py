@@ -1,0 +1,73 @@
+"""Which data a run learns from, and on which it is evaluated."""
+
+from dataclasses import replace
+
+import pytest
+
+from skipwise.data.layouts import LAYOUTS
+from skipwise.data.manifest import read_manifest, write_manifest
+from skipwise.errors import SkipwiseError, SkipwiseWarning
+from skipwise.training.config import DataSection
+from skipwise.training.run import train
+from skipwise.training.start import utterances_of
+from tests.data.layouts import WRITERS
+
+
+def _what_is_said(utterances):
+    """All but ids, and files, which parquet holds inside; the order of training data is that of languages."""
+    ordered = sorted(utterances, key=lambda utterance: utterance.end_s)  # each has a length of its own
+    return [replace(utterance, id="", audio="") for utterance in ordered]
+
+
+def test_every_layout_is_written():
+    assert set(WRITERS) == {layout.name for layout in LAYOUTS}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_layout_is_trained_and_evaluated_on_alike(base_config, spoken, tmp_path, name):
+    utterances = read_manifest(spoken)
+    WRITERS[name](tmp_path / "data" / "train", utterances[:6])
+    WRITERS[name](tmp_path / "data" / "dev", utterances[6:])
+    config = base_config(
+        data={"root": str(tmp_path / "data"), "dev_root": None},
+        optimisation={"max_steps": 1, "eval_steps": 1, "save_steps": 1},
+    )
+    assert _what_is_said(utterances_of(config.data, "train")) == _what_is_said(utterances[:6])
+    assert _what_is_said(utterances_of(config.data, "dev")) == _what_is_said(utterances[6:])
+    assert (train(config) / "model.safetensors").is_file()
+
+
+def test_data_of_one_split_are_not_trained_and_evaluated_on(base_config, spoken, monkeypatch):
+    monkeypatch.setattr("skipwise.training.run.starting_point", lambda _: pytest.fail("features are computed first"))
+    config = base_config(data={"dev_root": None})
+    with pytest.raises(SkipwiseError, match=r"manifest\.jsonl is one split, .* Name some in data\.dev_root"):
+        train(config)
+
+
+def test_without_dev_utterances_none_are_needed(base_config):
+    config = base_config(data={"dev_root": None}, optimisation={"max_steps": 1, "save_steps": 1, "eval_utterances": 0})
+    assert (train(config) / "model.safetensors").is_file()
+
+
+def test_dev_data_may_lie_elsewhere(spoken, tmp_path):
+    utterances = read_manifest(spoken)
+    write_manifest(tmp_path / "elsewhere.jsonl", utterances[:1])
+    data = DataSection(root=spoken, dev_root=tmp_path / "elsewhere.jsonl", languages=("de", "fr"))
+    assert utterances_of(data, "dev") == utterances[:1]
+    assert len(utterances_of(data, "train")) == len(utterances) > 1
+
+
+def test_a_root_that_is_not_there_is_told_as_such(tmp_path):
+    with pytest.raises(SkipwiseError, match=r"there is no data at .*none"):
+        utterances_of(DataSection(root=tmp_path / "none"), "dev")
+
+
+def test_bad_lines_end_a_run_or_are_left_out_and_listed(spoken, tmp_path):
+    path = tmp_path / "data.jsonl"
+    write_manifest(path, read_manifest(spoken))
+    path.write_text(path.read_text(encoding="utf-8") + "{}\n[]\n", encoding="utf-8")
+    data = DataSection(root=path, languages=("de", "fr"))
+    with pytest.raises(SkipwiseError, match=r"data\.jsonl, line 9: the field 'id' is missing"):
+        utterances_of(data, "train")
+    with pytest.warns(SkipwiseWarning, match=r"(?s)2 bad lines of the train data are left out:\n.*line 9.*\n.*line 10"):
+        assert len(utterances_of(data.model_copy(update={"skip_bad": True}), "train")) == 8
