@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from skipwise.experiments.bench.run import COST_FILE, BenchRun, run_espnet
 from skipwise.experiments.bench.settings import BenchSettings
 from skipwise.experiments.bench.site_costs import MERGE, SiteClock, decoder_site_seconds, timed_branches
 from skipwise.experiments.bench.subject import Subject, decode_once, encode_once, random_model
+from skipwise.experiments.bench.whisper import measure_whisper
 from skipwise.gating import GatePlan, GateSite
 from skipwise.gating.cost_table import CostTable
 from skipwise.models.engine.branches import PackedFeedForward
@@ -230,3 +232,19 @@ def test_a_random_base_has_owsms_size_and_says_different_tokens() -> None:
     state = subject.engine("fp32").decoder.start(subject.encoded(1, dtype="fp32"))
     said = {int(subject.engine("fp32").decoder.step(torch.tensor([[[t]]]), state).argmax()) for t in range(3000, 3010)}
     assert len(said) > 3
+
+
+@pytest.mark.slow
+def test_whispers_of_like_size_decode_as_many_tokens(subject: Subject, settings: BenchSettings) -> None:
+    pytest.importorskip("ctranslate2")
+    record = measure_whisper(subject, settings, lambda: None)
+    peers = ("transformers", "ctranslate2 float32", "ctranslate2 int8")
+    assert set(record["token_ratios"]) == {f"{peer}, beam {beam}" for peer in peers for beam in settings.beam_sizes}
+    assert {f"{peer}, encoder" for peer in peers} < set(record["rounds"]) and record["missing"] == []
+
+
+def test_a_missing_peer_is_one_line(subject: Subject, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctranslate2.converters", None)
+    record = measure_whisper(subject, settings, lambda: None)
+    assert record["missing"] == ['ctranslate2: pip install "skipwise[bench]"']
+    assert set(record["token_ratios"]) == {"transformers, beam 1", "transformers, beam 2"}

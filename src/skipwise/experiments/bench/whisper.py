@@ -59,18 +59,27 @@ class TransformersWhisper:
     @torch.inference_mode()
     def decode(self, *, num_tokens: int, beam_size: int) -> Parts:
         """Generate as many tokens for a window that is encoded already."""
+        from transformers import GenerationConfig, GenerationMixin
+
         encoded = self.model.model.encoder(self._features)
 
         def generate(num_tokens: int) -> int:
-            found = self.model.generate(
-                encoder_outputs=encoded,
-                decoder_input_ids=torch.tensor([_PROMPT]),
+            config = GenerationConfig(
                 max_new_tokens=num_tokens,
                 min_new_tokens=num_tokens,
                 num_beams=beam_size,
-                do_sample=False,
+                decoder_start_token_id=_PROMPT[0],
+                eos_token_id=_END,
+                pad_token_id=_END,
             )
-            return found.shape[1]
+            # without what Whisper's own generate() does around it: segments and timestamps
+            found: Any = GenerationMixin.generate(
+                self.model,
+                generation_config=config,
+                encoder_outputs=encoded,
+                decoder_input_ids=torch.tensor([_PROMPT]),
+            )
+            return int(found.shape[1]) - len(_PROMPT)
 
         return by_length(generate, num_tokens)
 
