@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from skipwise.decoding import DecodeOptions, Hypothesis, search
 from skipwise.decoding.ended import EndedHypotheses
 from skipwise.errors import SkipwiseError
 from skipwise.features import SpeechStates
-from skipwise.gating import GatePlan
+from skipwise.gating import GatePlan, GateSite
 from skipwise.models.engine.decoder import DecoderGates, PackedDecoder
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.network import OwsmNetwork
@@ -145,6 +147,25 @@ def test_plans_go_with_their_utterance_through_the_whole_search(network: OwsmNet
     found = searched(network, encoded, prompts, options=options, gates=plan)
     assert_same(found, expected(network, encoded, prompts, options, plan))
     assert found != searched(network, encoded, prompts, options=options)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    bits=st.lists(st.booleans(), min_size=18, max_size=18),
+    close_first=st.booleans(),
+    beam_size=st.sampled_from([1, 3]),
+    kind=st.sampled_from(["plain", "previous"]),
+)
+def test_any_plan_of_any_row_finds_what_it_finds_alone(
+    network: OwsmNetwork, encoded: SpeechStates, bits: list[bool], close_first: bool, beam_size: int, kind: str
+) -> None:
+    """Layer 0's self-attention, from which others read how far they are, is closed in half of the examples."""
+    sites = tuple(site for site in network.config.gate_sites() if site.stack == "decoder")
+    plan, prompts = GatePlan(sites, torch.tensor(bits).view(3, 6)), prompts_of(network, kind)
+    plan.gates[:, sites.index(GateSite("decoder", 0, "self_attn"))] &= not close_first
+    options = DecodeOptions(beam_size=beam_size, nbest=beam_size, max_length_ratio=-8)
+    found = searched(network, encoded, prompts, options=options, gates=plan)
+    assert_same(found, expected(network, encoded, prompts, options, plan))
 
 
 def test_a_wider_beam_finds_better_hypotheses_and_nbest_cuts_their_list(

@@ -117,6 +117,7 @@ def test_a_cost_table_has_every_site_and_what_is_left(subject: Subject, settings
     config = subject.network.config
     assert ffn.weight_bytes == 2 * 4 * config.hidden_size * config.decoder_ffn_dim
     assert attention.weight_bytes == 4 * 4 * config.hidden_size**2
+    assert set(table.merge_ms) == {0, 1} and min(table.merge_ms.values()) > 0
     assert set(table.rest_ms) == {"encoder", "decoder"} and min(table.rest_ms.values()) >= 0
     assert (table.setting["audio_s"], table.setting["num_tokens"], table.setting["dtype"]) == (1, 3, "fp32")
 

@@ -21,6 +21,7 @@ def table() -> CostTable:
     return CostTable(
         setting={"model": "tiny", "dtype": "fp32"},
         sites=dict(zip(SITES, [*costs, SiteCost(macs=7, weight_bytes=2, ms=5.0)], strict=True)),
+        merge_ms={0: 0.75},
         rest_ms={"encoder": 0.5, "decoder": 0.25},
     )
 

@@ -40,8 +40,10 @@ class CostTable:
     setting: Mapping[str, Any]
     """Model, device, dtype, beam size, seconds of audio, tokens, threads, machine: what the milliseconds hold for."""
     sites: Mapping[GateSite, SiteCost]
+    merge_ms: Mapping[int, float]
+    """Milliseconds of what runs in an encoder layer unless both of its branches are closed, by layer."""
     rest_ms: Mapping[Stack, float]
-    """Milliseconds of each stack that no gate can save: embeddings, merges, norms, output layer."""
+    """Milliseconds of each stack that no gate can save: embeddings, norms, output layer."""
 
     def cost(self, site: GateSite, unit: CostUnit) -> float:
         """Return what a site counts for."""
@@ -71,6 +73,7 @@ class CostTable:
             "format": COST_FORMAT,
             "setting": dict(self.setting),
             "rest_ms": dict(self.rest_ms),
+            "merge_ms": {str(layer): ms for layer, ms in self.merge_ms.items()},
             "sites": {
                 str(site): {"macs": cost.macs, "weight_bytes": cost.weight_bytes, "ms": cost.ms}
                 for site, cost in self.sites.items()
@@ -96,6 +99,7 @@ class CostTable:
             return cls(
                 setting=record["setting"],
                 sites={GateSite.parse(name): SiteCost(**cost) for name, cost in record["sites"].items()},
+                merge_ms={int(layer): ms for layer, ms in record["merge_ms"].items()},
                 rest_ms=record["rest_ms"],
             )
         except FileNotFoundError as error:
