@@ -11,6 +11,8 @@ import pytest
 from skipwise.cli.main import app, run
 from skipwise.evaluation import rows as rows_module
 from skipwise.evaluation.rows import Row
+from skipwise.gating.cost_table import CostTable, SiteCost
+from skipwise.models.owsm.loading import load_owsm
 from tests.data.spoken import write_lines
 from tests.evaluation.corpus import write_corpus, write_gated_model
 
@@ -164,6 +166,33 @@ def test_a_budget_is_told_with_what_it_came_to(call: Call, tmp_path: Path) -> No
     assert "Budget 0.5 of macs, exactly: closed" in out
 
 
+def cost_table(folder: Path, tmp_path: Path) -> Path:
+    """Every site takes 1 ms, and the last decoder site 3; the rest of each stack 1."""
+    sites = load_owsm(folder / "model").network.config.gate_sites()
+    costs = {site: SiteCost(macs=1, weight_bytes=1, ms=3.0 if site == sites[-1] else 1.0) for site in sites}
+    table = CostTable(setting={"model": "tiny"}, sites=costs, merge_ms={}, rest_ms={"encoder": 1.0, "decoder": 1.0})
+    table.save(tmp_path / "cost.json")
+    return tmp_path / "cost.json"
+
+
+def test_a_speedup_is_met_by_what_modules_cost_here(call: Call, folder: Path, tmp_path: Path) -> None:
+    """8 encoder sites and 6 of the decoder, 18 ms in all: 1.2 times as fast is without 3 of the decoder's 8 ms."""
+    table, file = cost_table(folder, tmp_path), tmp_path / "scores.json"
+    options = ["-t", "asr", "--cost-table", str(table), "--json", str(file)]
+    code, _, err = call(*options, "--speedup", "1.2")
+    assert code == 0, err
+    record = json.loads(file.read_text())
+    # what one site costs is at most 3 of 8: a row is at most half of that away
+    assert record["settings"]["unit"] == "ms" and record["achieved"]["decoder"] == pytest.approx(3 / 8, abs=3 / 16)
+    slower = record["achieved"]["decoder"]
+    code, _, err = call(*options, "--sparsity", "0.625", "--exact")
+    assert code == 0, err
+    achieved = json.loads(file.read_text())["achieved"]["decoder"]
+    assert achieved == pytest.approx(5 / 8, abs=3 / 16) and achieved > slower
+    code, _, err = call(*options, "--speedup", "9")
+    assert code == 2 and "a speedup must be above 1 and below 1.80" in err
+
+
 def test_gates_that_see_another_utterances_speech_are_compared_with_themselves(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
     code, out, err = call("--shuffle", "speech", "--json", str(file))
@@ -180,6 +209,8 @@ def test_gates_that_see_another_utterances_speech_are_compared_with_themselves(c
         (["--gates", "none", "--shuffle", "speech"], "this model runs without an adapter"),
         (["-t", "asr", "--shuffle", "task"], "needs another utterance of another task"),
         (["--unit", "ms", "--exact"], "what each site costs in ms is not known"),
+        (["--speedup", "1.5"], "--speedup needs a --cost-table of this model on this machine"),
+        (["--cost-table", "none.json", "--sparsity", "0.5", "--exact"], "no such cost table: none.json"),
         (["--unit", "macs"], "trained for budgets in sites, got macs. Ask for an exact one"),
         (["--unit", "macs", "--gates", "none"], "runs without an adapter"),
     ],

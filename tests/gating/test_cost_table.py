@@ -32,6 +32,15 @@ def test_weights_are_shares_of_the_gateable_cost_of_a_stack(table: CostTable) ->
     assert table.gateable("decoder", "ms") == 4.0
 
 
+def test_a_speedup_is_a_share_of_what_gates_can_save(table: CostTable) -> None:
+    """The whole takes 4 + 0.25 + 5 + 0.5 + 0.75 = 10.5 ms, of which the decoder's gates can save 4."""
+    assert table.sparsity_for(1.25, ["decoder"]) == pytest.approx(0.2 * 10.5 / 4)
+    assert table.sparsity_for(2.0, ["encoder", "decoder"]) == pytest.approx(0.5 * 10.5 / 9)
+    for speedup in (1.0, 10.5 / 6.5, 3.0):
+        with pytest.raises(SkipwiseError, match=r"above 1 and below 1\.62, which closing all of decoder gives"):
+            table.sparsity_for(speedup, ["decoder"])
+
+
 def test_what_is_saved_is_what_is_loaded(table: CostTable, tmp_path: Path) -> None:
     table.save(tmp_path / "table.json")
     assert CostTable.load(tmp_path / "table.json") == table

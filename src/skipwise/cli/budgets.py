@@ -1,13 +1,17 @@
-"""From `--sparsity`, `--exact` and `--unit` to a transcriber that meets them."""
+"""From `--sparsity`, `--exact`, `--unit`, `--cost-table` and `--speedup` to a transcriber that meets them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, final
+
+from skipwise.errors import SkipwiseError
 
 if TYPE_CHECKING:
     from skipwise.decoding.options import DecodeOptions
-    from skipwise.gating import Budget
+    from skipwise.gating import Budget, GateAdapter
+    from skipwise.models.owsm.architecture import OwsmArchitecture
     from skipwise.models.precision import Dtype
     from skipwise.pipeline import Transcriber
 
@@ -15,27 +19,66 @@ MACS_AUDIO_S, MACS_TOKENS = 10.0, 30
 """The utterance that MACs are counted for, where the gates were trained to count something else."""
 
 
+STACKS = ("encoder", "decoder")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What was asked for on the command line."""
+
+    budget: Budget
+    cost_table: Path | None = None
+    """What `skipwise bench cost` wrote of this model on this machine."""
+    speedup: float | None = None
+    """How many times as fast the whole is to be as our own dense engine."""
+
+
 def make_transcriber(
     model: str | None,
     gates: str,
-    budget: Budget,
+    wish: Wish,
     *,
     device: str,
     dtype: Dtype | Literal["auto"],
     options: DecodeOptions,
 ) -> Transcriber:
-    """Return a transcriber that follows gates at a budget; MACs are counted for its model if the gates do not say."""
+    """Return a transcriber that follows gates at a budget; MACs are counted for its model if the gates do not say.
+
+    Raises:
+        SkipwiseError: if the gates know no such budget, or a speedup is asked for without a cost table.
+    """
     from skipwise.gating.shuffle import followed_adapter
     from skipwise.pipeline import Transcriber
 
-    if budget.unit != "macs":
+    if wish.speedup is not None and wish.cost_table is None:
+        raise SkipwiseError(
+            "--speedup needs a --cost-table of this model on this machine. Measure one: skipwise bench cost."
+        )
+    budget = wish.budget
+    if budget.unit != "macs" and wish.cost_table is None:
         return Transcriber(model, gates=gates, sparsity=budget, device=device, dtype=dtype, options=options)
-    from skipwise.evaluation.cost import mac_weights
-
     plain = Transcriber(model, gates=gates, device=device, dtype=dtype, options=options)
     adapter = followed_adapter(plain.planner)
-    if adapter is not None and adapter.config.unit != "macs":
-        architecture = plain.model.network.config
-        weights = mac_weights(architecture, audio_s=MACS_AUDIO_S, num_tokens=MACS_TOKENS)
-        budget = replace(budget, site_weights=weights)
+    if adapter is not None:
+        budget = _with_costs(wish, adapter, plain.model.network.config)
     return Transcriber(plain.model, gates=adapter, sparsity=budget, dtype=dtype, options=options)
+
+
+def _with_costs(wish: Wish, adapter: GateAdapter, architecture: OwsmArchitecture) -> Budget:
+    """The budget with what each site counts for, where the gates do not say it themselves."""
+    from skipwise.evaluation.cost import mac_weights
+    from skipwise.gating.cost_table import CostTable
+
+    if wish.cost_table is None:
+        if adapter.config.unit == "macs":
+            return wish.budget
+        weights = mac_weights(architecture, audio_s=MACS_AUDIO_S, num_tokens=MACS_TOKENS)
+        return replace(wish.budget, site_weights=weights)
+    table, sites = CostTable.load(wish.cost_table), architecture.gate_sites()
+    if wish.speedup is None:
+        unit = wish.budget.unit or "ms"
+        return replace(wish.budget, unit=unit, site_weights=tuple(table.site_weights(sites, unit).tolist()))
+    share = table.sparsity_for(wish.speedup, [stack for stack in STACKS if adapter.sites(stack)])
+    costs = tuple(table.site_weights(sites, "ms").tolist())
+    return replace(wish.budget, sparsity=share, unit="ms", exact=True, site_weights=costs)

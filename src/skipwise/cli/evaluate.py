@@ -38,6 +38,8 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     sparsity: options.Sparsity = None,
     exact: options.Exact = False,
     unit: options.Unit = None,
+    cost_table: options.CostTable = None,
+    speedup: options.Speedup = None,
     shuffle: Annotated[
         Literal["speech", "language", "task"] | None,
         typer.Option("--shuffle", help="Let the gates see another utterance's input, and compare."),
@@ -60,7 +62,7 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     dtype: options.Dtype = "auto",
 ) -> None:
     """Score a model on a test set: WER, BLEU, chrF, what was skipped, and the time it took."""
-    from skipwise.cli.budgets import make_transcriber
+    from skipwise.cli.budgets import Wish, make_transcriber
     from skipwise.cli.tables import make_console, print_evaluation
     from skipwise.data.layouts import read_data
     from skipwise.decoding import DecodeOptions
@@ -80,8 +82,8 @@ def evaluate(  # noqa: PLR0913 one argument is one option
         length_bonus=length_bonus,
         normalize_length=normalize_length,
     )
-    budget = Budget(sparsity=sparsity, exact=exact, unit=unit)
-    transcriber = make_transcriber(model, gates, budget, device=device, dtype=dtype, options=decoding)
+    wish = Wish(budget=Budget(sparsity=sparsity, exact=exact, unit=unit), cost_table=cost_table, speedup=speedup)
+    transcriber = make_transcriber(model, gates, wish, device=device, dtype=dtype, options=decoding)
     tasks = task or _tasks_of(transcriber, utterances)
     batches = make_batches(transcriber, utterances, tasks, batch_s=batch_s, seed=seed)
     own = None

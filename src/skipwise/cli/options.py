@@ -1,5 +1,6 @@
 """Options that several commands share, each with its one help text. ESPnet's name stands in brackets."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -20,6 +21,13 @@ Exact = Annotated[
 Unit = Annotated[
     Literal["sites", "macs", "ms"] | None,
     typer.Option("--unit", help="What that share counts [default: what the gates were trained to count]."),
+]
+CostTable = Annotated[
+    Path | None, typer.Option("--cost-table", help="What each module costs here, as `skipwise bench cost` writes it.")
+]
+Speedup = Annotated[
+    float | None,
+    typer.Option("--speedup", help="Instead of --sparsity: times as fast as dense, by the --cost-table."),
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
 Dtype = Annotated[

@@ -30,6 +30,8 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     sparsity: options.Sparsity = None,
     exact: options.Exact = False,
     unit: options.Unit = None,
+    cost_table: options.CostTable = None,
+    speedup: options.Speedup = None,
     speaker: Annotated[
         Path | None, typer.Option("--speaker", help="JSON list: the speaker's embedding, for gates that use one.")
     ] = None,
@@ -58,7 +60,7 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     dtype: options.Dtype = "auto",
 ) -> None:
     """Write down, or translate, the speech in audio files of any format and length."""
-    from skipwise.cli.budgets import make_transcriber
+    from skipwise.cli.budgets import Wish, make_transcriber
     from skipwise.decoding.options import DecodeOptions
     from skipwise.decoding.work import Request
     from skipwise.gating import Budget
@@ -79,8 +81,8 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     )
     if timestamps and nbest > 1 and not as_json:
         raise SkipwiseError("--timestamps and --nbest are shown together by --json alone. Add it, or leave one out.")
-    budget = Budget(sparsity=sparsity, exact=exact, unit=unit)
-    transcriber = make_transcriber(model, gates, budget, device=device, dtype=dtype, options=decoding)
+    wish = Wish(budget=Budget(sparsity=sparsity, exact=exact, unit=unit), cost_table=cost_table, speedup=speedup)
+    transcriber = make_transcriber(model, gates, wish, device=device, dtype=dtype, options=decoding)
     given = None if language == _PREDICTED else language
     transcriber.context(given, task)  # a mistake here is told once, not for each file
     told = {"previous_text": previous_text, "speaker": _vector(speaker), "event": _vector(event)}

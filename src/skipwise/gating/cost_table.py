@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from skipwise.atomic import atomic_write
 from skipwise.errors import SkipwiseError
+from skipwise.gating.budget import Unit
 from skipwise.gating.sites import GateSite, Stack
 
-CostUnit = Literal["sites", "macs", "ms"]
 COST_FORMAT = 1
 
 
@@ -45,15 +45,15 @@ class CostTable:
     rest_ms: Mapping[Stack, float]
     """Milliseconds of each stack that no gate can save: embeddings, norms, output layer."""
 
-    def cost(self, site: GateSite, unit: CostUnit) -> float:
+    def cost(self, site: GateSite, unit: Unit) -> float:
         """Return what a site counts for."""
         return 1.0 if unit == "sites" else float(getattr(self.sites[site], unit))
 
-    def gateable(self, stack: Stack, unit: CostUnit) -> float:
+    def gateable(self, stack: Stack, unit: Unit) -> float:
         """Return the cost of all sites of a stack."""
         return sum(self.cost(site, unit) for site in self.sites if site.stack == stack)
 
-    def site_weights(self, sites: Sequence[GateSite], unit: CostUnit) -> Float[Tensor, " sites"]:
+    def site_weights(self, sites: Sequence[GateSite], unit: Unit) -> Float[Tensor, " sites"]:
         """Return each site's share of the gateable cost of its stack; those of a stack sum up to 1.
 
         Raises:
@@ -66,6 +66,26 @@ class CostTable:
                 "model itself: skipwise bench cost --model MODEL."
             )
         return torch.tensor([self.cost(site, unit) / self.gateable(site.stack, unit) for site in sites])
+
+    def sparsity_for(self, speedup: float, stacks: Sequence[Stack]) -> float:
+        """Return the share of the gateable milliseconds of `stacks` to close for the whole to be so many times as fast.
+
+        The whole is both stacks, with what no gate can save.
+
+        Raises:
+            SkipwiseError: if that is not above 1, or more than closing everything there would give.
+        """
+        gateable = sum(self.gateable(stack, "ms") for stack in stacks)
+        whole = sum(self.gateable(stack, "ms") + self.rest_ms[stack] for stack in self.rest_ms) + sum(
+            self.merge_ms.values()
+        )
+        most = whole / (whole - gateable)
+        if not 1 < speedup < most:
+            raise SkipwiseError(
+                f"a speedup must be above 1 and below {most:.2f}, which closing all of {' and '.join(stacks)} gives "
+                f"here; got {speedup:g}. Gate both stacks for more."
+            )
+        return (1 - 1 / speedup) * whole / gateable
 
     def save(self, path: str | Path) -> None:
         """Write the table as JSON."""

@@ -22,8 +22,8 @@ from skipwise.gating.cost_table import CostTable, SiteCost
 def measure_costs(subject: Subject, settings: BenchSettings) -> CostTable:
     """Return what each site takes over one utterance of the first length and beam size of the settings.
 
-    The milliseconds of source attention hold the projection of the whole utterance's keys and values. The rest of a stack
-    is what its dense run takes beyond its sites and merges.
+    The milliseconds of source attention hold the projection of the whole utterance's keys and values. The rest of a
+    stack is what its dense run takes beyond its sites and merges.
     """
     audio_s, beam_size, engine = settings.audio_s[0], settings.beam_sizes[0], subject.engine()
     waveforms, encoded = [subject.audio(audio_s)], subject.encoded(audio_s)

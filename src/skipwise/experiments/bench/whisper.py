@@ -73,8 +73,9 @@ class TransformersWhisper:
                 pad_token_id=_END,
             )
             # without what Whisper's own generate() does around it: segments and timestamps
+            model: Any = self.model
             found: Any = GenerationMixin.generate(
-                self.model,
+                model,
                 generation_config=config,
                 encoder_outputs=encoded,
                 decoder_input_ids=torch.tensor([_PROMPT]),
