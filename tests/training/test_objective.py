@@ -68,6 +68,16 @@ def _count_calls(module: torch.nn.Module) -> list[int]:
     return calls
 
 
+def test_a_multiplier_moves_once_a_step_in_however_many_parts():
+    penalty = PenaltyConfig(form="lagrangian")
+    whole, parts = (_objective("decoder", penalty=penalty, target_sparsity=0.9) for _ in range(2))
+    whole.losses(_batch())
+    for window in (0, 1):
+        parts.losses(_part(_batch(), window))
+    assert float(whole.penalty.multipliers.abs().max()) > 0.01
+    torch.testing.assert_close(parts.penalty.multipliers, whole.penalty.multipliers, rtol=0, atol=1e-6)
+
+
 def test_without_gates_the_loss_is_ctc_and_attention():
     parts = _objective().losses(_batch())
     assert float(parts["loss"].detach()) == pytest.approx(

@@ -73,7 +73,13 @@ class SparsityPenalty(nn.Module):
                 return self.multipliers[STACKS.index(stack)].clone() * distance + squared
 
     @torch.no_grad()
-    def ascend(self, sparsity: Float[Tensor, ""], *, target: float | Float[Tensor, ""], stack: Stack) -> None:
-        """Move the stack's multiplier along its violation: dual ascent, once an optimiser step."""
+    def ascend(
+        self, sparsity: Float[Tensor, ""], *, target: float | Float[Tensor, ""], stack: Stack, share: float = 1.0
+    ) -> None:
+        """Move the stack's multiplier along its violation: dual ascent, once an optimiser step.
+
+        `share` is that of the step's rows which `sparsity` is of: the parts of a step together move it once.
+        """
         if self.config.form == "lagrangian":
-            self.multipliers[STACKS.index(stack)] += self.config.multiplier_lr * (target - sparsity.detach())
+            rate = self.config.multiplier_lr * share
+            self.multipliers[STACKS.index(stack)] += rate * (target - sparsity.detach())

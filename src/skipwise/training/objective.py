@@ -254,7 +254,7 @@ class GatedObjective(nn.Module):
                 shares[f"penalty_{stack}"] = penalty
             total = total + penalty
             if self.training:
-                self.penalty.ascend(mean, target=target, stack=stack)
+                self.penalty.ascend(mean, target=target, stack=stack, share=num_known / num_rows)
         return total, shares
 
     def _ctc(
