@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -123,11 +124,27 @@ class CTranslate2Whisper:
         return by_length(generate, num_tokens)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from telling what it does, until the block ends: it would be told every round."""
+    from transformers.utils import logging
+
+    verbosity, shows_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if shows_bars:
+            logging.enable_progress_bar()
+
+
 def measure_whisper(subject: Subject, settings: BenchSettings, on_round: Callable[[], None]) -> Mapping[str, Any]:
     """Encoder and tokens of the peers beside ours, in turns."""
     peers: dict[str, TransformersWhisper | CTranslate2Whisper] = {"transformers": TransformersWhisper(subject)}
     missing: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         try:
             _convert(peers["transformers"], Path(folder))
         except ModuleNotFoundError:
