@@ -142,3 +142,16 @@ def test_importing_skipwise_imports_nothing_else() -> None:
     done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert "'Transcriber'" in done.stdout
     assert done.stdout.endswith("False False\n")
+
+
+def test_transcribing_imports_neither_transformers_nor_a_compiler() -> None:
+    script = """
+import sys
+import numpy
+from skipwise import Transcriber
+noise = numpy.random.default_rng(0).standard_normal(8000).astype("float32")
+Transcriber().transcribe((0.1 * noise, 16_000), language="de")
+print(sorted({"transformers", "torch._dynamo", "peft", "scipy", "matplotlib"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n"), done.stdout
