@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from skipwise.experiments.bench.plans import balanced_closures, closed_share, mixed_plan, uniform_plan
+from skipwise.experiments.bench.plans import balanced_closures, mixed_plan, uniform_plan
 from skipwise.gating import GateSite
 
 SITES = tuple(
@@ -34,9 +34,9 @@ def test_a_larger_share_holds_the_smaller_ones_and_layers_are_spread() -> None:
 
 def test_a_uniform_plan_closes_its_stacks_alone() -> None:
     plan = uniform_plan(SITES, ("encoder",), 0.5)
-    assert (closed_share(plan, "encoder"), closed_share(plan, "decoder")) == (0.5, 0.0)
+    assert (plan.sparsity("encoder"), plan.sparsity("decoder")) == (0.5, 0.0)
     both = uniform_plan(SITES, ("encoder", "decoder"), 0.5)
-    assert (closed_share(both, "encoder"), closed_share(both, "decoder")) == (0.5, 0.5)
+    assert (both.sparsity("encoder"), both.sparsity("decoder")) == (0.5, 0.5)
 
 
 def test_a_mixed_plan_costs_every_row_the_same_in_other_layers() -> None:

@@ -19,9 +19,6 @@ MACS_AUDIO_S, MACS_TOKENS = 10.0, 30
 """The utterance that MACs are counted for, where the gates were trained to count something else."""
 
 
-STACKS = ("encoder", "decoder")
-
-
 @final
 @dataclass(frozen=True, kw_only=True)
 class Wish:
@@ -69,6 +66,7 @@ def _with_costs(wish: Wish, adapter: GateAdapter, architecture: OwsmArchitecture
     """The budget with what each site counts for, where the gates do not say it themselves."""
     from skipwise.evaluation.cost import mac_weights
     from skipwise.gating.cost_table import CostTable
+    from skipwise.gating.sites import STACKS
 
     if wish.cost_table is None:
         if adapter.config.unit == "macs":

@@ -105,11 +105,12 @@ def read_data(
         return read_europarl_st(path, split, sources=wanted, bad_lines=bad_lines)
     found = Gathering(languages=wanted, bad_lines=bad_lines)
     places = _places(path, split)
-    layouts = {detect_layout(place).name: detect_layout(place) for place in places}
-    if len(layouts) > 1:
-        raise SkipwiseError(f"{path} has {split} data in several layouts: {', '.join(layouts)}. Name one of the files.")
-    for place in places:
-        detect_layout(place).read(place, found)
+    layouts = [detect_layout(place) for place in places]
+    names = dict.fromkeys(layout.name for layout in layouts)
+    if len(names) > 1:
+        raise SkipwiseError(f"{path} has {split} data in several layouts: {', '.join(names)}. Name one of the files.")
+    for place, layout in zip(places, layouts, strict=True):
+        layout.read(place, found)
     if not found.utterances:
         left_out = f"; {len(bad_lines)} bad lines were left out, the first: {bad_lines[0]}" if bad_lines else ""
         raise SkipwiseError(f"{path} has no utterance{' in ' + ', '.join(wanted) if wanted else ''}{left_out}.")

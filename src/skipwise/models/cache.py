@@ -93,14 +93,12 @@ class SelfAttentionCache:
 
     def reorder(self, parents: Int[Tensor, "batch new_beams"], num_beams: int, unchanged: int) -> None:
         """Give each utterance the beams `parents` out of its present `num_beams`."""
-        parents = select_rows(parents, self._rows)
-        first = torch.arange(parents.shape[0], device=parents.device)[:, None] * num_beams
-        self._select((first + parents).flatten(), unchanged)
+        self._select(rows_of_parents(select_rows(parents, self._rows), num_beams), unchanged)
 
     def keep(self, utterances: Int[Tensor, " kept"], num_beams: int) -> None:
         """Forget all utterances but these, which are named in ascending order."""
         chosen, self._rows = _kept_rows(self._rows, utterances)
-        self._select(_beams_of(chosen, num_beams), 0)
+        self._select(rows_of_utterances(chosen, num_beams), 0)
 
     def _select(self, rows: Int[Tensor, " rows"], unchanged: int) -> None:
         for stored in (self._keys, self._values):
@@ -167,13 +165,12 @@ class LazySelfAttentionCache:
 
     def reorder(self, parents: Int[Tensor, "batch new_beams"], num_beams: int, unchanged: int) -> None:
         """Give each utterance the beams `parents` out of its present `num_beams`."""
-        first = torch.arange(parents.shape[0], device=parents.device)[:, None] * num_beams
         # what is missing may differ where the tokens do not: a beam may have been filled and its twin not
-        self._select((first + parents).flatten(), 0 if bool(self._is_missing.any()) else unchanged)
+        self._select(rows_of_parents(parents, num_beams), 0 if bool(self._is_missing.any()) else unchanged)
 
     def keep(self, utterances: Int[Tensor, " kept"], num_beams: int) -> None:
         """Forget all utterances but these, which are named in ascending order."""
-        self._select(_beams_of(utterances, num_beams), 0)
+        self._select(rows_of_utterances(utterances, num_beams), 0)
 
     def _select(self, rows: Int[Tensor, " rows"], unchanged: int) -> None:
         for stored in (self._keys, self._values, self._hidden):
@@ -250,7 +247,14 @@ def causal_mask(num_queries: int, num_keys: int, device: torch.device) -> Bool[T
     return full.tril(num_keys - num_queries)[None, None]
 
 
-def _beams_of(utterances: Int[Tensor, " some"], num_beams: int) -> Int[Tensor, " rows"]:
+def rows_of_parents(parents: Int[Tensor, "batch new_beams"], num_beams: int) -> Int[Tensor, " rows"]:
+    """Return the rows, out of batch * `num_beams`, that each utterance's beams `parents` are."""
+    first = torch.arange(parents.shape[0], device=parents.device)[:, None] * num_beams
+    return (first + parents).flatten()
+
+
+def rows_of_utterances(utterances: Int[Tensor, " some"], num_beams: int) -> Int[Tensor, " rows"]:
+    """Return the rows of all beams of some utterances."""
     return (utterances[:, None] * num_beams + torch.arange(num_beams, device=utterances.device)).flatten()
 
 

@@ -11,7 +11,7 @@ from typing import Any, final
 import torch
 
 from skipwise.evaluation.cost import count_macs
-from skipwise.experiments.bench.plans import closed_share, mixed_plan, uniform_plan
+from skipwise.experiments.bench.plans import mixed_plan, uniform_plan
 from skipwise.experiments.bench.settings import BenchSettings
 from skipwise.experiments.bench.site_costs import MERGE, Seconds, decoder_site_seconds, encoder_site_seconds
 from skipwise.experiments.bench.subject import Subject, decode_once, encode_once
@@ -136,7 +136,7 @@ def _curve(scope: str, rounds: Rounds, plans: Mapping[str, GatePlan], costs: Sec
         points.append(
             {
                 "asked": share,
-                "sparsity": {stack: closed_share(plans[name], stack) for stack in SCOPES[scope]},
+                "sparsity": {stack: plans[name].sparsity(stack) for stack in SCOPES[scope]},
                 "time": asdict(ratio),
                 "ideal": 1 - ideal_cut,
                 "cut_over_ideal": cut / ideal_cut if share else None,

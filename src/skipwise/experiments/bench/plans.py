@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-import torch
-
 from skipwise.gating import GatePlan, GateSite, Stack
 
 _GOLDEN = 0.6180339887498949
@@ -52,9 +50,3 @@ def _in_order(sites: Sequence[GateSite]) -> list[GateSite]:
     ]
     longest = max((len(group) for group in spread), default=0)
     return [group[place] for place in range(longest) for group in spread if place < len(group)]
-
-
-def closed_share(plan: GatePlan, stack: Stack) -> float:
-    """Return the share of a stack's sites that is closed, over all rows."""
-    gates = plan.of_stack(stack).gates
-    return float(1 - gates.to(torch.float32).mean()) if gates.numel() else 0.0

@@ -20,10 +20,10 @@ from skipwise.experiments.bench.subject import decode_once, encode_once
 from skipwise.features import SpeechStates
 from skipwise.gating import GateSite
 from skipwise.models.engine.decoder import PackedDecoder
+from skipwise.models.engine.state import DECODER_KINDS
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.precision import PackedLinear
 
-_DECODER_KINDS = ("self_attn", "src_attn", "ffn")
 _ENCODER_KINDS = ("ffn1", "self_attn", "cgmlp", "ffn2")
 
 Seconds = dict[GateSite, float]
@@ -51,10 +51,10 @@ def timed_branches(decoder: PackedDecoder, clock: SiteClock) -> Iterator[None]:
     sites = {
         id(getattr(layer, kind)): GateSite("decoder", index, kind)
         for index, layer in enumerate(decoder.layers)
-        for kind in _DECODER_KINDS
+        for kind in DECODER_KINDS
     }
     with ExitStack() as undo:
-        for kind in {type(getattr(layer, kind)) for layer in decoder.layers for kind in _DECODER_KINDS}:
+        for kind in {type(getattr(layer, kind)) for layer in decoder.layers for kind in DECODER_KINDS}:
             usual = kind.__call__
 
             def call(branch: Any, *args: Any, usual: Callable[..., Tensor] = usual) -> Tensor:
@@ -134,7 +134,7 @@ def weight_bytes(engine: OwsmEngine) -> dict[GateSite, int]:
     decoder = {
         GateSite("decoder", index, kind): getattr(layer, kind).num_weight_bytes
         for index, layer in enumerate(engine.decoder.layers)
-        for kind in _DECODER_KINDS
+        for kind in DECODER_KINDS
     }
     encoder = {
         GateSite("encoder", index, kind): _module_bytes(layer.get_submodule(kind))

@@ -23,9 +23,7 @@ from torch import Tensor
 from skipwise.gating import GatePlan, GateSite
 from skipwise.models.cache import KeyValues, SourceKeyValues
 from skipwise.models.engine.branches import Source
-from skipwise.models.engine.state import DecoderState, PackedLayer, UtteranceState
-
-KINDS = ("self_attn", "src_attn", "ffn")
+from skipwise.models.engine.state import DECODER_KINDS, DecoderState, PackedLayer, UtteranceState
 
 _SMALLEST_ROOM = 64
 _WARM_UP_RUNS = 3
@@ -175,7 +173,7 @@ class GraphedState(DecoderState):
         buffers.hidden.copy_(hidden)
         buffers.position.fill_(self.length)
         for layer in range(len(layers)):
-            for kind in KINDS:
+            for kind in DECODER_KINDS:
                 if GateSite("decoder", layer, kind) not in self._closed:
                     buffers.run(layer, kind, self.length)
         self.length += 1

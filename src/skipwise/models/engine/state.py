@@ -18,6 +18,9 @@ from skipwise.gating.branch import ALL_OPEN, LayerGates, add_branch, gate_of
 from skipwise.models.cache import KeyValues, SelfAttentionCache, SourceAttentionCache, SourceKeyValues
 from skipwise.models.engine.branches import PackedFeedForward, PackedSelfAttention, PackedSourceAttention, Source
 
+DECODER_KINDS = ("self_attn", "src_attn", "ffn")
+"""The branches of a layer, in the order in which they run."""
+
 
 @final
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,12 @@ from torch import Tensor
 from skipwise.gating.branch import Rows
 from skipwise.gating.sites import GateSite, columns_of
 from skipwise.gating.steps import PrefixMeans, StepPlanner
-from skipwise.models.cache import LazySelfAttentionCache, LazySourceAttentionCache
+from skipwise.models.cache import (
+    LazySelfAttentionCache,
+    LazySourceAttentionCache,
+    rows_of_parents,
+    rows_of_utterances,
+)
 from skipwise.models.engine.branches import Source
 from skipwise.models.engine.state import DecoderState, PackedLayer
 
@@ -82,8 +87,7 @@ class StepState(DecoderState):
     def _reorder(self, parents: Int[Tensor, "batch new_beams"], unchanged: int) -> None:
         for cache in self._self_attn:
             cache.reorder(parents, self.num_beams, unchanged)
-        first = torch.arange(parents.shape[0], device=parents.device)[:, None] * self.num_beams
-        rows = (first + parents).flatten()
+        rows = rows_of_parents(parents, self.num_beams)
         self._means.select(rows)
         self._history_BKLS = self._history_BKLS.flatten(0, 1)[rows.cpu()].unflatten(0, tuple(parents.shape))
 
@@ -92,8 +96,7 @@ class StepState(DecoderState):
             self_cache.keep(utterances, self.num_beams)
         for src_cache in self._src_attn:
             src_cache.keep(utterances)
-        first = utterances[:, None] * self.num_beams
-        self._means.select((first + torch.arange(self.num_beams, device=first.device)).flatten())
+        self._means.select(rows_of_utterances(utterances, self.num_beams))
         self._history_BKLS = self._history_BKLS[utterances.cpu()]
         self._planner = self._planner.keep(utterances.tolist())
 
