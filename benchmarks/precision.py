@@ -20,10 +20,9 @@ from rich.progress import Progress
 from skipwise.atomic import atomic_write
 from skipwise.cli.tables import make_console
 from skipwise.data.layouts import read_data
-from skipwise.data.manifest import Utterance
 from skipwise.decoding import DecodeOptions
 from skipwise.evaluation import Comparison, compare
-from skipwise.evaluation.rows import has_reference
+from skipwise.evaluation.rows import has_reference, spread
 from skipwise.pipeline import Transcriber
 
 COMPARED = ("fp16-packed", "int8", "bf16")
@@ -41,7 +40,7 @@ def main(
 ) -> None:
     """Compare every precision with fp32."""
     torch.set_num_threads(threads)
-    utterances = _spread(read_data(data, split), limit)
+    utterances = spread(read_data(data, split), limit)
     options = DecodeOptions(beam_size=beam_size)
     plain = Transcriber(model, gates=gates, dtype="fp32", options=options)
     tasks = [task for task in plain.tasks if any(has_reference(utterance, task) for utterance in utterances)]
@@ -76,11 +75,6 @@ def _record(comparison: Comparison) -> dict[str, Any]:
         "differences": record["differences"]["all"],
         "time_ratios": record["time_ratios"]["all"],
     }
-
-
-def _spread(utterances: list[Utterance], limit: int | None) -> list[Utterance]:
-    count = min(limit or len(utterances), len(utterances))
-    return [utterances[index * len(utterances) // count] for index in range(count)]
 
 
 if __name__ == "__main__":

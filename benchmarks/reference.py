@@ -31,7 +31,7 @@ from skipwise.data.layouts import read_data
 from skipwise.data.manifest import Utterance
 from skipwise.evaluation import Comparison, Evaluation, compare, differences, evaluate
 from skipwise.evaluation.compare import Turn
-from skipwise.evaluation.rows import has_reference
+from skipwise.evaluation.rows import has_reference, spread
 from skipwise.pipeline import Transcriber
 
 ONE_AT_A_TIME_S = 0.001
@@ -99,12 +99,6 @@ def compared(
             progress.advance(bar, len(turn.dense))
 
         return compare(dense, pruned, utterances, tasks, on_turn=advance, **options)
-
-
-def spread(utterances: Sequence[Utterance], limit: int | None) -> list[Utterance]:
-    """Return so many utterances, evenly spaced."""
-    count = min(limit or len(utterances), len(utterances))
-    return [utterances[index * len(utterances) // count] for index in range(count)]
 
 
 def better_dense(systems: Mapping[str, Evaluation], records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

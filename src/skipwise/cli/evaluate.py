@@ -66,12 +66,12 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     from skipwise.cli.tables import make_console, print_evaluation
     from skipwise.data.layouts import read_data
     from skipwise.decoding import DecodeOptions
-    from skipwise.evaluation.rows import make_batches
+    from skipwise.evaluation.rows import make_batches, spread
     from skipwise.evaluation.run import Evaluation
     from skipwise.gating import OPEN_PLANNER, Budget
 
     bad_lines: list[str] | None = [] if skip_bad else None
-    utterances = _spread(read_data(data, split, languages=language, bad_lines=bad_lines), limit)
+    utterances = spread(read_data(data, split, languages=language, bad_lines=bad_lines), limit)
     decoding = DecodeOptions(
         method=method,
         beam_size=beam_size,
@@ -194,12 +194,6 @@ def _tasks_of(transcriber: Transcriber, utterances: Sequence[Utterance]) -> list
             "with transcripts or translations."
         )
     return tasks
-
-
-def _spread(utterances: Sequence[Utterance], limit: int | None) -> list[Utterance]:
-    """Evenly spaced utterances, so that every language has its share."""
-    count = min(limit or len(utterances), len(utterances))
-    return [utterances[index * len(utterances) // count] for index in range(count)]
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

@@ -133,6 +133,12 @@ def decode_rows(transcriber: Transcriber, batches: Iterable[Sequence[Item]]) -> 
             yield _row(item, transcript, architecture, transcriber.options.beam_size)
 
 
+def spread(utterances: Sequence[Utterance], limit: int | None) -> list[Utterance]:
+    """Return `limit` utterances, evenly spaced so that every language has its share; all of them without a limit."""
+    count = min(limit or len(utterances), len(utterances))
+    return [utterances[index * len(utterances) // count] for index in range(count)]
+
+
 def has_reference(utterance: Utterance, task: str) -> bool:
     """Return whether an utterance says what the right answer to a task is."""
     return utterance.transcript is not None if task == "asr" else task.removeprefix("st_") in utterance.translations
