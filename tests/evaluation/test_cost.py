@@ -10,6 +10,7 @@ from skipwise.models.owsm import encoder
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.network import OwsmNetwork
+from tests.step_planners import HashedGates
 from tests.tiny import tiny_architecture
 
 PROMPT = 4
@@ -74,6 +75,39 @@ def test_the_formulae_count_what_torch_counts(
     expected = torch_macs(network, duration_s=1.3, num_fed_tokens=6, plan=plan)
     assert (counted.encoder, counted.decoder) == expected
     assert counted.total == sum(expected)
+
+
+@pytest.mark.parametrize("open_share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_formulae_count_what_torch_counts_of_gates_of_every_step(open_share: float, seed: int) -> None:
+    network = tiny_network(window_s=2.0, subsampling_factor=4)
+    sites = tuple(site for site in network.config.gate_sites() if site.stack == "decoder")
+    planner = HashedGates(sites, network.config.hidden_size, 1, open_share=open_share, seed=seed)
+    tokens = torch.randint(1, 37, (1, PROMPT + 6), generator=torch.Generator().manual_seed(seed))
+    features = network.extract([torch.zeros(round(1.3 * 16_000))])
+    with torch.no_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        encoded = network.encode(network.embed(features))
+        with FlopCounterMode(display=False) as counter:
+            decoder = OwsmEngine(network).decoder
+            state = decoder.start(encoded, planner)
+            for new in tokens[:, None].split([PROMPT, *[1] * 6], dim=2):
+                decoder.logits(decoder.states(new, state))
+        steps = network.step_plan(tokens, planner)
+    counted = count_macs(network.config, duration_s=1.3, num_prompt_tokens=PROMPT, num_fed_tokens=6, steps=steps)
+    predictor_macs = 2 * (PROMPT + 6) * network.config.hidden_size * len(sites)  # what decides is not counted
+    assert counted.decoder == counter.get_total_flops() // 2 - predictor_macs
+    dense = count_macs(network.config, duration_s=1.3, num_prompt_tokens=PROMPT, num_fed_tokens=6)
+    assert counted.encoder == dense.encoder
+    assert counted.decoder <= dense.decoder
+
+
+def test_steps_that_are_all_alike_cost_what_one_plan_does() -> None:
+    architecture = tiny_network(window_s=None, subsampling_factor=4).config
+    sites = tuple(site for site in architecture.gate_sites() if site.stack == "decoder")
+    once = GatePlan.closing(sites, ["decoder.0.self_attn", "decoder.1.src_attn", "decoder.1.ffn"])
+    steps = GatePlan(sites, once.gates[:, None].expand(1, PROMPT + 9, -1))
+    sizes = {"duration_s": 3.0, "num_prompt_tokens": PROMPT, "num_fed_tokens": 9, "num_beams": 3}
+    assert count_macs(architecture, **sizes, steps=steps) == count_macs(architecture, **sizes, closed=once.closed())
 
 
 def test_a_closed_site_counts_nothing_and_every_site_counts_something() -> None:

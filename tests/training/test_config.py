@@ -105,7 +105,7 @@ def test_a_predictor_is_chosen_by_its_kind_and_fields(config_file):
 def test_the_recipes_in_the_guide_to_gates_are_valid(pytestconfig, config_file):
     guide = (pytestconfig.rootpath / "docs" / "gating.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", guide, flags=re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         record = yaml.safe_load(MINIMAL) | yaml.safe_load(block)
         load_config(config_file(yaml.safe_dump(record)))

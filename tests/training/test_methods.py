@@ -55,6 +55,20 @@ def test_every_kind_of_predictor_can_be_trained_resumed_and_used(base, base_conf
     assert {"gate_entropy_decoder", "gate_flips_decoder", "gate_plans_encoder", "gate_collapse_encoder"} <= logged
 
 
+def test_gates_of_every_step_can_be_trained_resumed_and_used(base, base_config):
+    gates = GATES | {"granularity": "step", "sparsity_range": [0.1, 0.9], "context": ["task", "speech", "budget"]}
+    config = base_config("steps", model={"init": str(base)}, gates=gates)
+    gated = train(config)
+    assert GateAdapter.from_pretrained(gated / "gates").config.granularity == "step"
+    (segment,) = Transcriber(gated, sparsity=0.5, exact=True).transcribe(AUDIO, language="de").segments
+    assert {site.stack for site in segment.plan.sites} == {"encoder"}
+    assert segment.step_plan is not None and segment.predicting_plan is not None
+    assert segment.predicting_plan.sparsity() == pytest.approx(0.5)
+    assert segment.step_plan.gates.shape[1] >= segment.num_prompt_tokens + len(segment.tokens) - 1
+    logged = {name for line in json.loads((config.output / "summary.json").read_text())["history"] for name in line}
+    assert {"gate_entropy_decoder", "gate_plans_decoder", "sparsity_argmax_decoder"} <= logged
+
+
 def test_gates_on_a_frozen_base_are_an_adapter_for_that_base(base, base_config):
     frozen = train(base_config("frozen", model={"init": str(base), "base": "frozen"}, gates=GATES))
     assert frozen.name == "gates" and not (frozen.parent / "model").exists()

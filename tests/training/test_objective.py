@@ -220,6 +220,37 @@ def test_every_kind_of_predictor_trains_and_its_parts_sum_up_to_the_step(predict
     assert ("penalty_decoder" in whole) == learned
 
 
+@pytest.mark.parametrize("unit", ["sites", "macs"])
+def test_gates_of_every_step_train_and_their_parts_sum_up_to_the_step(unit):
+    gates = {"granularity": "step"}
+    if unit == "macs":
+        gates |= {"unit": unit, "site_weights": tuple(range(1, 1 + len(tiny_network().config.gate_sites())))}
+    settings = {"target_sparsity": 0.5, "dense_share": 0.5, "context_dropout": 0.3}
+    predictor = MlpPredictorConfig(open_bias=0.5, output_std=0.5)
+    objective = _gated(predictor, gates=gates, penalty=PenaltyConfig(per_row=True), **settings)
+    batch = _batch()
+    batch["tokens"][:, 1] = objective.network.config.bos_token_id
+    whole = objective.losses(batch)
+    whole["loss"].backward()
+    for name in ("token.weight", "mean.weight", "utterance.output.weight", "utterance.task_embedding.weight"):
+        gradient = objective.network.get_parameter(f"gate_adapter.predictors.decoder.{name}").grad
+        assert gradient is not None and gradient.abs().sum() > 0, name
+    parts = [objective.losses(_part(batch, window)) for window in (0, 1)]
+    for name, value in whole.items():
+        assert sum(float(part[name].detach()) for part in parts) == pytest.approx(float(value.detach()), rel=1e-4), name
+
+
+def test_what_is_not_predicted_has_no_part_in_the_sparsity_of_steps():
+    gates, predictor = {"granularity": "step"}, MlpPredictorConfig(open_bias=0.5, output_std=0.5)
+    objective = _gated(predictor, scope="decoder", gates=gates, target_sparsity=0.5)
+    torch.nn.init.normal_(objective.network.get_parameter("gate_adapter.predictors.decoder.token.weight"))
+    first, second = _batch(), _batch()
+    second["tokens"][1, 5:] = 7  # their labels are ignored
+    found = [objective.losses(batch) for batch in (first, second)]
+    for name in ("sparsity_sampled_decoder", "sparsity_argmax_decoder", "penalty_decoder"):
+        assert float(found[0][name].detach()) == float(found[1][name].detach()), name
+
+
 @pytest.mark.parametrize(("scope", "passes"), [("decoder", 1), ("both", 1), ("encoder", 1)])
 def test_without_a_dense_pass_nothing_is_decoded_twice(scope, passes):
     objective = _objective(scope, dense_share=0.0, target_sparsity=0.5)

@@ -52,14 +52,15 @@ class _Grid:
         return 0.56 * len(self.kinds), 0.36 * self.num_layers
 
     def shares(self, plans: Sequence[GatePlan]) -> Float[np.ndarray, "layers kinds"]:
-        """Return the share of plans in which each site is open; NaN where it has no gate."""
+        """Return the share of inputs for which each site is open, of steps where those decide; NaN without a gate."""
         table = np.full((self.num_layers, len(self.kinds)), np.nan)
-        if not plans:
-            return table
-        gates = np.concatenate([plan.gates.numpy() for plan in plans]).mean(axis=0)
-        for site, share in zip(plans[0].sites, gates, strict=True):
+        found: dict[GateSite, list[float]] = {}
+        for plan in plans:
+            for site, share in zip(plan.sites, plan.open_shares().tolist(), strict=True):
+                found.setdefault(site, []).append(share)
+        for site, shares in found.items():
             if site.stack == self.stack:
-                table[site.layer, self.kinds.index(site.kind)] = share
+                table[site.layer, self.kinds.index(site.kind)] = np.mean(shares)
         return table
 
 
@@ -133,7 +134,7 @@ def gate_map(plans: Mapping[Group, Sequence[GatePlan]], *, title: str = "Which m
 
 
 def _grids(plans: Mapping[Group, Sequence[GatePlan]], sites: Sequence[GateSite]) -> tuple[_Grid, ...]:
-    in_order = next(plan.sites for group in plans.values() for plan in group if plan.sites)
+    in_order = dict.fromkeys(site for group in plans.values() for plan in group for site in plan.sites)
     found = []
     for stack in STACKS:
         layers = [site.layer for site in sites if site.stack == stack]

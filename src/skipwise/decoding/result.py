@@ -46,13 +46,18 @@ class Segment:
     num_prompt_tokens: int
     """Tokens that the decoder was started with; 0 where it did not run."""
     step_plan: GatePlan | None = None
-    """The decoder's gates at each position that predicted a token, [1, positions, sites], if each had its own."""
+    """The decoder's gates at each position, [1, positions, sites], those of the prompt first, if each had its own."""
     is_silent: bool = False
     """Nothing was decoded here: there was no sound."""
     sentences: tuple[Sentence, ...] = ()
     """What was said when, if timestamps were asked for."""
     alternatives: tuple[Alternative, ...] = ()
     """The next best hypotheses, if more than one was asked for."""
+
+    @property
+    def predicting_plan(self) -> GatePlan | None:
+        """The part of `step_plan` that counts: the positions that predicted a token."""
+        return None if self.step_plan is None else self.step_plan.positions(self.num_prompt_tokens - 1)
 
 
 @final
@@ -108,7 +113,7 @@ class Transcript:
         """The mean share of skipped sites over the segments, however long, for each stack that has gates."""
         shares: dict[Stack, list[float]] = {}
         for segment in self.segments:
-            for plan in (segment.plan, segment.step_plan):
+            for plan in (segment.plan, segment.predicting_plan):
                 for stack, share in ({} if plan is None else sparsity_by_stack(plan)).items():
                     shares.setdefault(stack, []).append(share)
         return {stack: sum(values) / len(values) for stack, values in shares.items()}
@@ -141,6 +146,8 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "finished": segment.finished,
         "closed": [str(site) for site in segment.plan.closed()],
     }
+    if (steps := segment.predicting_plan) is not None:
+        record["open_at_steps"] = dict(zip(map(str, steps.sites), steps.open_shares().tolist(), strict=True))
     if segment.sentences:
         record["sentences"] = [
             {"start": round(sentence.start_s, 3), "end": round(sentence.end_s, 3), "text": sentence.text}

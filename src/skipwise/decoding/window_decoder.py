@@ -118,7 +118,7 @@ class WindowDecoder:
                     job.stretch,
                     context,
                     hypotheses,
-                    (plan.row(row), _step_plan(gates, hypotheses, len(prompts[row]))),
+                    (plan.row(row), _step_plan(gates, hypotheses)),
                     len(prompts[row]),
                 ),
                 shared_timings(job.stretch, job.stretch.duration_s / batch_s, seconds),
@@ -191,13 +191,11 @@ class WindowDecoder:
         return self._vocabulary.decode(hypothesis.tokens).strip()
 
 
-def _step_plan(
-    gates: GatePlan | StepPlanner, hypotheses: Sequence[Hypothesis], num_prompt_tokens: int
-) -> GatePlan | None:
-    """The gates of the best hypothesis at the positions that predicted its tokens."""
+def _step_plan(gates: GatePlan | StepPlanner, hypotheses: Sequence[Hypothesis]) -> GatePlan | None:
+    """The gates of the best hypothesis at all its positions."""
     if isinstance(gates, GatePlan) or not hypotheses or hypotheses[0].gates is None:
         return None
-    return GatePlan(gates.sites, hypotheses[0].gates[None, num_prompt_tokens - 1 :])
+    return GatePlan(gates.sites, hypotheses[0].gates[None])
 
 
 @final

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from skipwise.evaluation.rows import Row
-from skipwise.gating import AdapterPlanner, GatePlan, Stack
+from skipwise.gating import AdapterPlanner, Stack
 from skipwise.gating.budget import closed_share
 from skipwise.gating.sites import STACKS
 
@@ -15,8 +17,8 @@ def achieved_shares(rows: Sequence[Row], planner: AdapterPlanner) -> dict[Stack,
     shares: dict[Stack, float] = {}
     for stack in STACKS:
         sites = planner.adapter.sites(stack)
-        plans = [part for row in rows for plan in row.plans if (part := plan.of_stack(stack)).sites == sites]
+        plans = [part for row in rows for plan in row.all_plans if (part := plan.of_stack(stack)).sites == sites]
         if sites and plans:
-            gates = GatePlan.stack_rows(plans).gates.float()
-            shares[stack] = float(closed_share(gates, planner.site_weights(stack)).mean())
+            open_shares = torch.stack([plan.open_shares() for plan in plans])
+            shares[stack] = float(closed_share(open_shares, planner.site_weights(stack)).mean())
     return shares

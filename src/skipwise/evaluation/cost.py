@@ -12,7 +12,9 @@ With T encoder frames, P prompt tokens, N tokens that are fed back, K beams, L =
     encoder self_attn    4 T D^2 + 2 T^2 D
     cgmlp                T D G + T (G/2) K + T (G/2) D                     G = cgmlp_dim, K = its kernel
     merge                T 2D K' + T 2D D                                  runs if self_attn or cgmlp does
-    decoder self_attn    4 L D^2 + 2 D (P^2 + K sum of t from P+1 to P+N)  cached keys and values
+    decoder self_attn    4 L D^2 + 2 D (P^2 + K sum of t from P+1 to P+N)  cached keys and values; where every step has
+                                                                           gates, 3 D^2 for a skipped position whose
+                                                                           key and value a later one needs
     src_attn             2 T D^2 + 2 L D^2 + 2 L T D                       its keys and values once for all beams, and
                                                                            only if it runs
     ffn                  2 L D F'                                          F' = decoder_ffn_dim
@@ -26,7 +28,7 @@ from dataclasses import dataclass
 from typing import final
 
 from skipwise.features.log_mel import HOP_LENGTH, SAMPLE_RATE, num_feature_frames
-from skipwise.gating import GateSite, Stack
+from skipwise.gating import GatePlan, GateSite, Stack
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.encoder import num_heard_features
 
@@ -75,11 +77,13 @@ def count_macs(
     num_fed_tokens: int,
     num_beams: int = 1,
     closed: Collection[GateSite] = (),
+    steps: GatePlan | None = None,
 ) -> MacCount:
     """Return the MACs of one window of `duration_s` seconds, decoded with caches.
 
     `num_fed_tokens` counts the tokens that were fed back to predict the next: not the last one. Without a prompt the
-    decoder did not run.
+    decoder did not run. `steps` are the gates of one hypothesis at all its positions, prompt included, of sites that
+    every position decides; a beam is counted as if all had these.
     """
     num_features = _num_feature_frames(architecture, duration_s)
     _, num_frames = _conv_embedding(architecture, num_features)
@@ -89,18 +93,57 @@ def count_macs(
         range(num_prompt_tokens + 1, num_prompt_tokens + num_fed_tokens + 1)
     )
     encoder = _encoder_layer(architecture, num_frames)
-    decoder = _decoder_layer(architecture, num_frames, num_positions, keys_read)
+    everywhere = RunPositions(num_open=num_positions, num_filled=num_positions, keys_read=keys_read)
     runs = ("encoder", "decoder") if num_prompt_tokens else ("encoder",)
     sites = [site for site in architecture.gate_sites() if site not in closed and site.stack in runs]
+    ran = {} if steps is None else RunPositions.of_plan(steps, num_prompt_tokens, num_fed_tokens, num_beams)
+    of_sites = {
+        site: encoder[site.kind]
+        if site.stack == "encoder"
+        else _decoder_site(architecture, site.kind, num_frames, ran.get(site, everywhere))
+        for site in sites
+    }
     merging = {site.layer for site in sites if site.stack == "encoder" and site.kind in _MERGED}
     return MacCount(
         conv_embedding=conv_macs,
-        sites={site: (encoder if site.stack == "encoder" else decoder)[site.kind] for site in sites},
+        sites={site: macs for site, macs in of_sites.items() if macs},
         merges=dict.fromkeys(sorted(merging), encoder["merge"]),
         output_projection=(num_positions if num_prompt_tokens else 0)
         * architecture.hidden_size
         * architecture.vocab_size,
     )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RunPositions:
+    """At which positions a site of the decoder ran, counted over all beams."""
+
+    num_open: int
+    """Positions at which it ran."""
+    num_filled: int
+    """Positions up to the last of these: the keys and values of the skipped ones are filled in later."""
+    keys_read: int
+    """Keys that all of these see."""
+
+    @classmethod
+    def of_plan(
+        cls, plan: GatePlan, num_prompt_tokens: int, num_fed_tokens: int, num_beams: int
+    ) -> dict[GateSite, RunPositions]:
+        """Return where each site of a one-row step plan ran: on the whole prompt if anywhere in it."""
+        assert plan.num_rows == 1
+        found = {}
+        for column, site in enumerate(plan.sites):
+            gates = plan.gates[0, : num_prompt_tokens + num_fed_tokens, column].tolist()
+            in_prompt = num_prompt_tokens * any(gates[:num_prompt_tokens])
+            fed = [place for place, is_open in enumerate(gates) if is_open and place >= num_prompt_tokens]
+            last = max(fed, default=num_prompt_tokens - 1) + 1 - num_prompt_tokens
+            found[site] = cls(
+                num_open=in_prompt + num_beams * len(fed),
+                num_filled=num_prompt_tokens + num_beams * last if in_prompt or fed else 0,
+                keys_read=in_prompt * num_prompt_tokens + num_beams * sum(place + 1 for place in fed),
+            )
+        return found
 
 
 def mac_weights(architecture: OwsmArchitecture, *, audio_s: float, num_tokens: int) -> tuple[float, ...]:
@@ -113,6 +156,22 @@ def mac_weights(architecture: OwsmArchitecture, *, audio_s: float, num_tokens: i
     merging = [site for site in count.sites if site.stack == "encoder" and site.kind in _MERGED]
     shared = {site: count.merges[site.layer] / len(_MERGED) for site in merging}
     return tuple(count.sites[site] + shared.get(site, 0.0) for site in architecture.gate_sites())
+
+
+def _decoder_site(architecture: OwsmArchitecture, kind: str, num_frames: int, run: RunPositions) -> int:
+    """MACs of a site of the decoder from the positions at which it ran."""
+    width = architecture.hidden_size
+    match kind:
+        case "self_attn":
+            # what is filled in goes through the one product of queries, keys and values
+            return (run.num_open + 3 * run.num_filled) * width * width + 2 * run.keys_read * width
+        case "src_attn":
+            if not run.num_open:
+                return 0
+            projected = 2 * (num_frames + run.num_open) * width * width
+            return projected + 2 * run.num_open * num_frames * width
+        case _:
+            return 2 * run.num_open * width * architecture.decoder_ffn_dim
 
 
 def _num_feature_frames(architecture: OwsmArchitecture, duration_s: float) -> int:
@@ -154,14 +213,3 @@ def _encoder_layer(architecture: OwsmArchitecture, num_frames: int) -> dict[str,
         "ffn2": ffn,
     }
     return {kind: num_frames * macs for kind, macs in per_frame.items()}
-
-
-def _decoder_layer(
-    architecture: OwsmArchitecture, num_frames: int, num_positions: int, keys_read: int
-) -> dict[str, int]:
-    width = architecture.hidden_size
-    return {
-        "self_attn": 4 * num_positions * width * width + 2 * keys_read * width,
-        "src_attn": 2 * (num_frames + num_positions) * width * width + 2 * num_positions * num_frames * width,
-        "ffn": 2 * num_positions * width * architecture.decoder_ffn_dim,
-    }

@@ -41,7 +41,7 @@ class Row:
     hypothesis: str
     """The system's text."""
     plans: tuple[GatePlan, ...]
-    """The gates of each decoded window; one row each."""
+    """The gates of each decoded window; one row each. Those of each step are in `step_plans`."""
     timings: Timings
     """A batch's seconds are shared out among its rows."""
     num_tokens: int
@@ -52,6 +52,13 @@ class Row:
     """MACs that ran, by stack."""
     dense_macs: Mapping[Stack, int]
     """MACs of the same windows and tokens with every site open."""
+    step_plans: tuple[GatePlan, ...] = ()
+    """Where every step had gates of its own: those of each window, at the positions that predicted a token."""
+
+    @property
+    def all_plans(self) -> tuple[GatePlan, ...]:
+        """The plans of whole windows and of their steps; a site is in one of the two."""
+        return self.plans + self.step_plans
 
     @property
     def pair(self) -> TextPair:
@@ -179,6 +186,7 @@ def _row(item: Item, transcript: Transcript, architecture: OwsmArchitecture, num
         reference=item.pair.reference,
         hypothesis=transcript.text,
         plans=tuple(segment.plan for segment in segments),
+        step_plans=tuple(plan for segment in segments if (plan := segment.predicting_plan) is not None),
         timings=transcript.timings,
         num_tokens=sum(len(segment.tokens) for segment in segments),
         hit_limit=any(not segment.finished for segment in segments),
@@ -199,6 +207,7 @@ def _macs(
             num_fed_tokens=max(0, len(segment.tokens) - (not segment.finished)),
             num_beams=num_beams,
             closed=() if dense else segment.plan.closed(),
+            steps=None if dense else segment.step_plan,
         )
         for segment in segments
     ]

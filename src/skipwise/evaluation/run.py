@@ -66,7 +66,7 @@ class Evaluation:
     def plans(self) -> dict[tuple[str, str], list[GatePlan]]:
         """Return the gates of every decoded window by (language, task): what a gate map shows."""
         keys = sorted({(row.language, row.task) for row in self.rows})
-        return {key: [p for row in self.rows if (row.language, row.task) == key for p in row.plans] for key in keys}
+        return {key: [p for row in self.rows if (row.language, row.task) == key for p in row.all_plans] for key in keys}
 
     def to_dict(self) -> dict[str, Any]:
         """Return settings and the numbers of all rows, per language, per task, and per language and task.

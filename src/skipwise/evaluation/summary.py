@@ -103,13 +103,13 @@ class CountedRows:
         return [row.speaker for row, keep in zip(self.rows, selected, strict=True) if keep]
 
     def _sparsity(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Achieved arg-max sparsity: the share of (window, site) pairs that were skipped."""
+        """Achieved arg-max sparsity: the share of (window, site) pairs that were skipped; of a step plan its mean."""
         num_windows = sum(len(row.plans) for row in rows)
-        closed = dict.fromkeys(self.sites, 0)
+        closed = dict.fromkeys(self.sites, 0.0)
         for row in rows:
-            for plan in row.plans:
-                for site in plan.closed():
-                    closed[site] += 1
+            for plan in row.all_plans:
+                for site, share in zip(plan.sites, plan.open_shares().tolist(), strict=True):
+                    closed[site] += 1 - share
 
         def share(sites: Sequence[GateSite]) -> float | None:
             return sum(closed[site] for site in sites) / (num_windows * len(sites)) if num_windows and sites else None

@@ -1,6 +1,6 @@
 """The core: sites, contexts, predictors, plans and how a branch is skipped. Knows torch and no base model."""
 
-from skipwise.gating.adapter import GateAdapter, GateBase, GateConfig
+from skipwise.gating.adapter import GateAdapter, GateBase, GateConfig, Granularity
 from skipwise.gating.budget import Budget, SparsityWarmup, Unit
 from skipwise.gating.context import Context, as_vector
 from skipwise.gating.layerwise import LayerPlanner, LayerSampler, LayerwiseGates
@@ -17,11 +17,14 @@ from skipwise.gating.predictors import (
     MlpPredictorConfig,
     RandomPredictorConfig,
     StaticPredictorConfig,
+    StepPredictor,
     TablePredictorConfig,
 )
 from skipwise.gating.relaxation import Sampling, TemperatureSchedule
 from skipwise.gating.shuffle import RecordingPlanner, ShuffledPlanner, ShuffleLevel
 from skipwise.gating.sites import GateSite, Scope, Stack
+from skipwise.gating.steps import StepPlanner
+from skipwise.gating.stepwise import StepSampler
 
 __all__ = [
     "OPEN_PLANNER",
@@ -36,6 +39,7 @@ __all__ = [
     "GatePredictor",
     "GateSample",
     "GateSite",
+    "Granularity",
     "LayerDropPredictorConfig",
     "LayerPlanner",
     "LayerPredictor",
@@ -57,6 +61,9 @@ __all__ = [
     "SparsityWarmup",
     "Stack",
     "StaticPredictorConfig",
+    "StepPlanner",
+    "StepPredictor",
+    "StepSampler",
     "TablePredictorConfig",
     "TemperatureSchedule",
     "Unit",

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final, get_args
+from typing import Any, Literal, final, get_args
 
 import torch
 from jaxtyping import Float
@@ -28,10 +28,22 @@ from skipwise.gating.draws import RowDraws
 from skipwise.gating.layerwise import LayerDecider, LayerPlanner, LayerSampler
 from skipwise.gating.lora import LoraWeights
 from skipwise.gating.plan import GatePlan, GateSample, all_but_least_likely, open_where_likelier
-from skipwise.gating.predictors import LayerPredictor, MlpPredictorConfig, PredictorConfig
+from skipwise.gating.predictors import (
+    LayerPredictor,
+    MlpPredictorConfig,
+    PredictorConfig,
+    StepPredictor,
+    check_decides_steps,
+)
 from skipwise.gating.predictors.base import AnyPredictor, PredictorShape, build_predictor
 from skipwise.gating.relaxation import Sampling
 from skipwise.gating.sites import STACKS, GateSite, Scope, Stack, sites_in
+from skipwise.gating.steps import StepPlanner
+from skipwise.gating.stepwise import AdapterStepPlanner, StepDecider, StepSampler
+
+Granularity = Literal["utterance", "step"]
+"""One plan an utterance, decided before the first step; or gates of their own at every position of the decoder. The
+encoder's are always one plan an utterance."""
 
 
 @final
@@ -48,6 +60,8 @@ class GateConfig:
     every sparsity, and `sparsity` is what it follows where none is asked for."""
     predictor: PredictorConfig = dataclasses.field(default_factory=MlpPredictorConfig)
     """Kind and size of the predictor of each stack."""
+    granularity: Granularity = "utterance"
+    """How often the decoder's gates are decided."""
     unit: Unit = "sites"
     """What sparsity counts: sites, as in the paper, or each site's share of the MACs or of the milliseconds."""
     site_weights: tuple[float, ...] = ()
@@ -71,6 +85,14 @@ class GateConfig:
         unknown = [part for part in self.context if part not in CONTEXT_PARTS]
         if unknown:
             raise SkipwiseError(f"context parts are {', '.join(CONTEXT_PARTS)}; got {', '.join(unknown)}.")
+        if self.granularity not in get_args(Granularity):
+            raise SkipwiseError(
+                f"granularity must be one of {', '.join(get_args(Granularity))}; got {self.granularity!r}."
+            )
+        if self.granularity == "step":
+            if self.scope == "encoder":
+                raise SkipwiseError("granularity step is for the decoder's gates; scope encoder has none.")
+            check_decides_steps(self.predictor)
         check_unit(self.unit)
         if self.unit != "sites" and not self.site_weights:
             raise SkipwiseError(f"a budget in {self.unit} needs site_weights: what each site costs in that unit.")
@@ -146,6 +168,7 @@ class GateAdapter(nn.Module):
             with_budget=self.is_elastic,
             speaker_size=self.config.speaker_size,
             event_size=self.config.event_size,
+            token_size=self.base.hidden_size if stack == "decoder" and self.config.granularity == "step" else 0,
         )
 
     @property
@@ -204,7 +227,7 @@ class GateAdapter(nn.Module):
         """Return the arg-max plan of a stack; over no site where the stack is outside the scope.
 
         With `exact` the least likely sites are closed until their weight is as near as can be to each context's budget.
-        Not for layers that decide when they run: see `decide`.
+        Not for layers or positions that decide when they run: see `decide`.
         """
         decided = self.decide(stack, contexts, pooled, exact=exact)
         assert isinstance(decided, GatePlan)
@@ -219,7 +242,7 @@ class GateAdapter(nn.Module):
         *,
         exact: bool = False,
         weights: Float[Tensor, " sites"] | None = None,
-    ) -> GatePlan | LayerPlanner:
+    ) -> GatePlan | LayerPlanner | StepPlanner:
         """Return the plan of a stack, or what makes it while the stack runs.
 
         `weights` are what sites count for in an exact budget, if not what the adapter says.
@@ -235,6 +258,10 @@ class GateAdapter(nn.Module):
             ids = self.ids(contexts, pooled.device)
             decider = LayerDecider(predictor=predictor, context=ids, sites=sites, weights=weights)
             return LayerPlanner(decider, budgets=budgets if exact else None)
+        if isinstance(predictor, StepPredictor):
+            started = predictor.start(self.ids(contexts, pooled.device), pooled)
+            steps = StepDecider(predictor=predictor, started=started, sites=sites, weights=weights)
+            return AdapterStepPlanner(steps, budgets=budgets if exact else None)
         logits = self.logits(stack, contexts, pooled)
         if not exact:
             return GatePlan(sites, open_where_likelier(logits))
@@ -248,7 +275,7 @@ class GateAdapter(nn.Module):
         *,
         sampling: Sampling,
         draws: RowDraws,
-    ) -> GateSample | LayerSampler | None:
+    ) -> GateSample | LayerSampler | StepSampler | None:
         """Return gates drawn for training, or what draws them while the stack runs; None outside the scope."""
         predictor, sites = self.predictor(stack), self.sites(stack)
         if predictor is None:
@@ -257,6 +284,11 @@ class GateAdapter(nn.Module):
             ids = self.ids(contexts, pooled.device).drop(sampling.dropout, draws)
             decider = LayerDecider(predictor=predictor, context=ids, sites=sites, weights=self.site_weights(stack))
             return LayerSampler(decider, sampling, draws)
+        if isinstance(predictor, StepPredictor):
+            started = predictor.start(self.ids(contexts, pooled.device).drop(sampling.dropout, draws), pooled)
+            weights = self.site_weights(stack)
+            steps = StepDecider(predictor=predictor, started=started, sites=sites, weights=weights)
+            return StepSampler(steps, sampling, draws)
         logits = self.logits(stack, contexts, pooled, dropout=sampling.dropout, draws=draws)
         return GateSample(sites, sampling.gates(logits, draws), logits)
 

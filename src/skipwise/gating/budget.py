@@ -109,7 +109,7 @@ def costs_in_order(costs: Mapping[str, float], sites: Sequence[GateSite]) -> tup
     return tuple(float(costs[name]) for name in names)
 
 
-def closed_share(gates: Float[Tensor, "batch sites"], weights: Float[Tensor, " sites"]) -> Float[Tensor, " batch"]:
+def closed_share(gates: Float[Tensor, "*rows sites"], weights: Float[Tensor, " sites"]) -> Float[Tensor, "*rows"]:
     """Return the weight that is closed in each row: its sparsity, differentiable."""
     return 1 - gates.float() @ weights.to(gates.device)
 

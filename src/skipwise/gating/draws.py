@@ -32,3 +32,18 @@ class RowDraws:
         """Return numbers in [0, 1) for each of the rows."""
         drawn = torch.rand(self.num_rows, *shape, generator=self.generator, device=self.generator.device)
         return drawn[list(self.rows)].to(device)
+
+    def uniform_at(
+        self, num_positions: int, *shape: int, device: torch.device | str = "cpu"
+    ) -> Float[Tensor, "rows positions *shape"]:
+        """Return numbers in [0, 1) for each position of each of the rows.
+
+        A position gets the same however many come after it: the padding of a batch differs from piece to piece.
+        """
+        seeds = torch.randint(2**62, (self.num_rows,), generator=self.generator, device=self.generator.device)
+        own = torch.Generator(self.generator.device)
+        drawn = [
+            torch.rand(num_positions, *shape, generator=own.manual_seed(int(seeds[row])), device=own.device)
+            for row in self.rows
+        ]
+        return torch.stack(drawn).to(device)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating.branch import OPEN, LayerGates, RowGate, ScaledGate, SiteGate
-from skipwise.gating.budget import num_closed
+from skipwise.gating.budget import closed_share, num_closed
 from skipwise.gating.sites import STACKS, GateSite, Stack, columns_of
 
 
@@ -88,6 +88,11 @@ class GatePlan:
         """Return the plans of some rows, in that order."""
         return GatePlan(self.sites, self.gates[list(rows)])
 
+    def positions(self, start: int) -> GatePlan:
+        """Return the part of a step plan from a position on."""
+        assert self.is_stepwise
+        return GatePlan(self.sites, self.gates[:, start:])
+
     def expand(self, num_rows: int) -> GatePlan:
         """Return a one-row plan repeated for `num_rows` rows; a plan that has them already is returned as it is.
 
@@ -109,6 +114,10 @@ class GatePlan:
         gates = self.gates[row]
         ever_open = (gates.any(dim=0) if self.is_stepwise else gates).tolist()
         return tuple(site for site, is_open in zip(self.sites, ever_open, strict=True) if not is_open)
+
+    def open_shares(self) -> Float[Tensor, " sites"]:
+        """Return the share of rows, and of positions in a step plan, at which each site is open."""
+        return self.gates.flatten(0, -2).float().mean(dim=0)
 
     def sparsity(self, stack: Stack | None = None) -> float:
         """Return the share of sites that are skipped, of one stack or of all: in [0, 1]; 0 where there is no site."""
@@ -136,18 +145,24 @@ class GateSample:
 
     sites: tuple[GateSite, ...]
     """The S sites of the columns."""
-    gates: Float[Tensor, "batch sites"]
+    gates: Float[Tensor, "batch *positions sites"]
     """0 or 1 forward (straight-through), differentiable with respect to `logits`."""
-    logits: Float[Tensor, "batch sites 2"]
+    logits: Float[Tensor, "batch *positions sites 2"]
     """What they were drawn from; the last axis is (closed, open)."""
+    counted: Bool[Tensor, "batch positions"] | None = None
+    """Where every position has gates of its own: those that count for the sparsity. None: all."""
+
+    def closed_share(self, weights: Float[Tensor, " sites"]) -> Float[Tensor, " batch"]:
+        """Return the weight that is closed in each row, the mean over its positions that count: differentiable."""
+        return self._of_rows(closed_share(self.gates, weights))
 
     def sparsity(self) -> Float[Tensor, ""]:
-        """Return 1 - mean(gates) over rows and sites: differentiable."""
-        return 1 - self.gates.float().mean()
+        """Return 1 - mean(gates) over sites and positions, then over rows: differentiable."""
+        return self.row_sparsity().mean()
 
     def row_sparsity(self) -> Float[Tensor, " batch"]:
-        """Return 1 - mean(gates) over the sites of each row: differentiable."""
-        return 1 - self.gates.float().mean(dim=1)
+        """Return 1 - mean(gates) over the sites of each row, and over its positions that count: differentiable."""
+        return self._of_rows(1 - self.gates.float().mean(dim=-1))
 
     def arg_max(self) -> GatePlan:
         """Return the plan that inference would follow: the arg-max, without noise."""
@@ -155,10 +170,17 @@ class GateSample:
 
     def layer_gates(self, stack: Stack, num_layers: int, device: torch.device | str = "cpu") -> tuple[LayerGates, ...]:
         """Return the multiplying gates of each layer of a stack, on `device`."""
-        return _by_layer(self.sites, stack, num_layers, lambda column: ScaledGate(self.gates[:, column].to(device)))
+        return _by_layer(self.sites, stack, num_layers, lambda column: ScaledGate(self.gates[..., column].to(device)))
+
+    def _of_rows(self, values: Float[Tensor, "batch *positions"]) -> Float[Tensor, " batch"]:
+        if values.ndim == 1:
+            return values
+        if self.counted is None:
+            return values.mean(dim=1)
+        return (values * self.counted).sum(dim=1) / self.counted.sum(dim=1).clamp_min(1)
 
 
-def open_where_likelier(logits: Float[Tensor, "batch sites 2"]) -> Bool[Tensor, "batch sites"]:
+def open_where_likelier(logits: Float[Tensor, "*rows sites 2"]) -> Bool[Tensor, "*rows sites"]:
     """Return the arg-max decision on the CPU; a tie stays open, so that nothing is skipped without a reason."""
     return (logits[..., 1] >= logits[..., 0]).detach().cpu()
 

@@ -76,11 +76,13 @@ class AdapterPlanner(Planner):
         self._costs = _costs(adapter, self.budget)
 
     def encoder(self, contexts: Sequence[Context], pooled_input: Float[Tensor, "batch dim"]) -> GatePlan | LayerPlanner:
-        return self._decided("encoder", contexts, pooled_input)
+        decided = self._decided("encoder", contexts, pooled_input)
+        assert not isinstance(decided, StepPlanner)  # gates of every step are the decoder's
+        return decided
 
     def decoder(
         self, contexts: Sequence[Context], pooled_encoded: Float[Tensor, "batch dim"]
-    ) -> GatePlan | LayerPlanner:
+    ) -> GatePlan | LayerPlanner | StepPlanner:
         return self._decided("decoder", contexts, pooled_encoded)
 
     def site_weights(self, stack: Stack) -> Float[Tensor, " sites"]:
@@ -89,7 +91,7 @@ class AdapterPlanner(Planner):
 
     def _decided(
         self, stack: Stack, contexts: Sequence[Context], pooled: Float[Tensor, "batch dim"]
-    ) -> GatePlan | LayerPlanner:
+    ) -> GatePlan | LayerPlanner | StepPlanner:
         asked = list(contexts)
         if self.budget.sparsity is not None:
             asked = [c if c.budget is not None else replace(c, budget=self.budget.sparsity) for c in contexts]

@@ -17,21 +17,22 @@ Relaxation = Literal["straight_through", "soft"]
 
 
 def relaxed_gumbel(
-    logits: Float[Tensor, "rows sites 2"], *, temperature: float, draws: RowDraws
-) -> Float[Tensor, "rows sites"]:
+    logits: Float[Tensor, "rows *positions sites 2"], *, temperature: float, draws: RowDraws
+) -> Float[Tensor, "rows *positions sites"]:
     """Return the soft gates, in (0, 1), of a sample from `logits` (closed, open).
 
     Source: Jang et al. 2017 (Gumbel-softmax).
     """
-    uniform = draws.uniform(*logits.shape[1:], device=logits.device)
+    draw = draws.uniform if logits.ndim == 3 else draws.uniform_at
+    uniform = draw(*logits.shape[1:], device=logits.device)
     tiny = torch.finfo(torch.float32).tiny
     gumbel = -torch.log((-torch.log(uniform.clamp_min(tiny))).clamp_min(tiny))
     return ((logits.float() + gumbel) / temperature).softmax(dim=-1)[..., 1]
 
 
 def straight_through_gumbel(
-    logits: Float[Tensor, "rows sites 2"], *, temperature: float, draws: RowDraws
-) -> Float[Tensor, "rows sites"]:
+    logits: Float[Tensor, "rows *positions sites 2"], *, temperature: float, draws: RowDraws
+) -> Float[Tensor, "rows *positions sites"]:
     """Return gates drawn from `logits` (closed, open): 0 or 1 forward, the relaxed sample's gradient backward.
 
     Source: Jang et al. 2017 (Gumbel-softmax, straight-through); Algorithm 1, Someki et al. 2025.
@@ -54,7 +55,9 @@ class Sampling:
     relaxation: Relaxation = "straight_through"
     """What the base sees."""
 
-    def gates(self, logits: Float[Tensor, "rows sites 2"], draws: RowDraws) -> Float[Tensor, "rows sites"]:
+    def gates(
+        self, logits: Float[Tensor, "rows *positions sites 2"], draws: RowDraws
+    ) -> Float[Tensor, "rows *positions sites"]:
         """Return gates drawn from `logits`."""
         draw = relaxed_gumbel if self.relaxation == "soft" else straight_through_gumbel
         return draw(logits, temperature=self.temperature, draws=draws)

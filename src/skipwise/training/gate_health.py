@@ -1,6 +1,6 @@
 """How gates do while they learn, on a fixed batch: are they decided, do they still move, do they differ?
 
-Shapes: B rows, S sites.
+Shapes: B rows, S sites. Where every position of the decoder decides, rows are those positions that predict a label.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from skipwise.features import SpeechStates
-from skipwise.gating import Context, GateAdapter, GatePlan, LayerPlanner, Stack
+from skipwise.gating import Context, GateAdapter, GatePlan, LayerPlanner, Stack, StepPlanner
+from skipwise.gating.plan import open_where_likelier
+from skipwise.gating.stepwise import AdapterStepPlanner
+from skipwise.models.owsm.loss import IGNORED_LABEL
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.training.batches import TrainBatch
 
@@ -112,6 +115,7 @@ def probe_gates(network: OwsmNetwork, batch: TrainBatch) -> list[ProbedStack]:
     probed = []
     of_rows = embedded.select(rows)
     decided = adapter.decide("encoder", contexts, of_rows.pooled())
+    assert not isinstance(decided, StepPlanner)
     if adapter.sites("encoder"):
         encoded = network.encode(of_rows, decided)
         probed.append(_probed(adapter, "encoder", decided, contexts, of_rows))
@@ -121,7 +125,12 @@ def probe_gates(network: OwsmNetwork, batch: TrainBatch) -> list[ProbedStack]:
         decided = adapter.decide("decoder", contexts, encoded.pooled())
         if isinstance(decided, LayerPlanner):
             network.decode(batch["tokens"], encoded, decided)
-        probed.append(_probed(adapter, "decoder", decided, contexts, encoded))
+        if isinstance(decided, AdapterStepPlanner):
+            logits = decided.logits(*network.said(batch["tokens"]))[batch["labels"] != IGNORED_LABEL]
+            probed.append(ProbedStack("decoder", GatePlan(decided.sites, open_where_likelier(logits)), logits))
+        else:
+            assert not isinstance(decided, StepPlanner)
+            probed.append(_probed(adapter, "decoder", decided, contexts, encoded))
     return probed
 
 

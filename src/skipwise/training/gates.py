@@ -28,6 +28,7 @@ def gate_config(gates: GatesSection, architecture: OwsmArchitecture, vectors: Co
         sparsity=gates.sparsity,
         context=gates.context,
         predictor=gates.predictor_config(),
+        granularity=gates.granularity,
         unit=gates.cost.unit,
         site_weights=site_costs(gates.cost, architecture),
         speaker_size=vectors.sizes.get("speaker", 0),

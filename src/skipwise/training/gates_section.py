@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from skipwise.errors import SkipwiseError
+from skipwise.gating.adapter import Granularity
 from skipwise.gating.budget import Unit
 from skipwise.gating.context import HIDEABLE_PARTS, ContextPart
 from skipwise.gating.penalty import PenaltyForm
-from skipwise.gating.predictors import PredictorConfig, predictor_kinds
+from skipwise.gating.predictors import PredictorConfig, check_decides_steps, predictor_kinds
 from skipwise.gating.relaxation import Relaxation
 from skipwise.gating.sites import Scope
 from skipwise.training.section import Section
@@ -65,6 +67,8 @@ class GatesSection(Section):
     sparsity_warmup_shape: Literal["linear", "cubic"] = "linear"
     """How it rises; `cubic` fast at first (Zhu and Gupta 2017)."""
     cost: CostSection = CostSection()
+    granularity: Granularity = "utterance"
+    """How often the decoder's gates are decided: `step` is at every position, from the tokens so far too."""
     context: tuple[ContextPart, ...] = HIDEABLE_PARTS
     """What the predictor may know."""
     context_dropout: float = Field(default=0.15, ge=0, lt=1)
@@ -110,7 +114,14 @@ class GatesSection(Section):
 
     @model_validator(mode="after")
     def _predictor_is_known(self) -> GatesSection:
-        self.predictor_config()
+        predictor = self.predictor_config()
+        if self.granularity == "step":
+            if self.scope == "encoder":
+                raise ValueError("granularity step is for the decoder's gates; scope encoder has none")
+            try:
+                check_decides_steps(predictor)
+            except SkipwiseError as error:
+                raise ValueError(str(error).removesuffix(".")) from error
         return self
 
     def predictor_config(self) -> PredictorConfig:

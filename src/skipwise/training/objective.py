@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from skipwise.features import SpeechStates
@@ -23,15 +23,18 @@ from skipwise.gating import (
     Sampling,
     SparsityPenalty,
     SparsityWarmup,
+    StepSampler,
     TemperatureSchedule,
 )
-from skipwise.gating.budget import closed_share
 from skipwise.gating.draws import RowDraws
 from skipwise.gating.relaxation import Relaxation
-from skipwise.models.owsm.loss import attention_loss, ctc_loss
+from skipwise.models.owsm.loss import IGNORED_LABEL, attention_loss, ctc_loss
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.training.batches import TrainBatch
 from skipwise.training.distillation import Distillation, attention_divergence, ctc_divergence
+
+Drawn = GateSample | LayerSampler | StepSampler | None
+"""A stack's gates: drawn before it runs or while it does; none where it has none."""
 
 
 @final
@@ -181,20 +184,23 @@ class GatedObjective(nn.Module):
             dropout=self.settings.context_dropout,
             relaxation=self.settings.relaxation,
         )
-        drawn: list[GateSample | LayerSampler | None] = []
+        drawn: list[Drawn] = []
         if shared is not None:
             encoded = Encoded(shared.states.select(rows), shared.ctc, None)
         else:
             of_rows = embedded.select(rows)
-            drawn.append(adapter.sample("encoder", contexts, of_rows.pooled(), sampling=sampling, draws=draws))
-            states = self.network.encode(of_rows, drawn[-1])
+            gates = adapter.sample("encoder", contexts, of_rows.pooled(), sampling=sampling, draws=draws)
+            assert not isinstance(gates, StepSampler)
+            drawn.append(gates)
+            states = self.network.encode(of_rows, gates)
             ctc_logits = self.network.ctc_logits(states)
             ctc = self._ctc(batch, states, ctc_logits, rows)
             encoded = Encoded(states, ctc, ctc_logits if self._teaches_ctc else None)
         drawn.append(adapter.sample("decoder", contexts, encoded.states.pooled(), sampling=sampling, draws=draws))
         logits = self.network.decode(batch["tokens"], encoded.states, drawn[-1])
         attention = self._attention(batch, logits)
-        return Pass(encoded, attention, logits if self._teaches else None, _samples(drawn), targets)
+        samples = _samples(drawn, counted=batch["labels"] != IGNORED_LABEL)
+        return Pass(encoded, attention, logits if self._teaches else None, samples, targets)
 
     def _taught(
         self, batch: TrainBatch, pupil: Pass, teacher: Pass, settings: Distillation
@@ -241,7 +247,7 @@ class GatedObjective(nn.Module):
             predictor = adapter.predictor(stack)
             if predictor is None or not any(True for _ in predictor.parameters()):
                 continue  # plans that are drawn, not learned, can be pulled nowhere
-            sampled = closed_share(sample.gates, adapter.site_weights(stack))
+            sampled = sample.closed_share(adapter.site_weights(stack))
             # the rows of other processes are known; those of other pieces, if the step is cut into some, are not
             mean, target, num_known = _mean_over_processes(sampled, done.targets, batch["weight"])
             if self.settings.penalty.per_row:
@@ -296,9 +302,18 @@ def _mean_over_processes(
     return sums[0] / num_known, (sums[1] / num_known).detach(), num_known
 
 
-def _samples(drawn: Sequence[GateSample | LayerSampler | None]) -> tuple[GateSample, ...]:
-    """What was drawn, for each gated stack, once all layers have run."""
-    return tuple(one.sample() if isinstance(one, LayerSampler) else one for one in drawn if one is not None)
+def _samples(drawn: Sequence[Drawn], *, counted: Bool[Tensor, "rows length"]) -> tuple[GateSample, ...]:
+    """What was drawn, for each gated stack, once all layers have run; of the positions those that predict a label."""
+    found = []
+    for one in drawn:
+        match one:
+            case GateSample():
+                found.append(one)
+            case LayerSampler():
+                found.append(one.sample())
+            case StepSampler():
+                found.append(replace(one.sample(), counted=counted))
+    return tuple(found)
 
 
 def _sparsities(
@@ -308,12 +323,12 @@ def _sparsities(
     parts = {}
     for sample in samples:
         stack, share = sample.sites[0].stack, len(sample.gates) / batch["num_step_rows"]
-        plan = sample.arg_max()
+        decided = replace(sample, gates=sample.arg_max().gates.to(sample.gates))
         parts[f"sparsity_sampled_{stack}"] = sample.sparsity() * share
-        parts[f"sparsity_argmax_{stack}"] = torch.tensor(plan.sparsity() * share)
+        parts[f"sparsity_argmax_{stack}"] = decided.sparsity() * share
         unit = adapter.config.unit
         if unit != "sites":
-            closed = closed_share(plan.gates.float(), adapter.site_weights(stack))
+            closed = decided.closed_share(adapter.site_weights(stack))
             parts[f"sparsity_argmax_{unit}_{stack}"] = closed.mean() * share
     return parts
 

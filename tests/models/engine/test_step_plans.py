@@ -13,7 +13,20 @@ from torch import Tensor
 
 from skipwise.decoding import DecodeOptions, search
 from skipwise.features import SpeechStates
-from skipwise.gating import GatePlan, GateSite
+from skipwise.gating import (
+    AdapterPlanner,
+    Context,
+    GateConfig,
+    GatePlan,
+    GateSite,
+    MlpPredictorConfig,
+    Sampling,
+    StepPlanner,
+    StepSampler,
+)
+from skipwise.gating.draws import RowDraws
+from skipwise.gating.predictors import StepMlpPredictor
+from skipwise.models.attach import attach
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.network import OwsmNetwork
 from tests.decoding import reference
@@ -68,7 +81,7 @@ def tokens_of(network: OwsmNetwork, *, length: int = 24, previous: int = 0, seed
 
 @torch.no_grad()
 def in_chunks(
-    engine: OwsmEngine, tokens: Tensor, encoded: SpeechStates, planner: HashedGates, chunks: list[int]
+    engine: OwsmEngine, tokens: Tensor, encoded: SpeechStates, planner: StepPlanner, chunks: list[int]
 ) -> Tensor:
     state = engine.decoder.start(encoded, planner)
     parts = [engine.decoder.states(part[:, None], state)[:, 0] for part in tokens.split(chunks, dim=1)]
@@ -204,3 +217,33 @@ def test_nothing_open_is_nothing_run_and_everything_open_is_the_dense_search(
     assert [[h.tokens for h in row] for row in found] == [[h.tokens for h in row] for row in dense]
     for row, others in zip(found, dense, strict=True):
         assert [h.score for h in row] == pytest.approx([h.score for h in others], abs=1e-3)
+
+
+@torch.no_grad()
+def test_an_adapters_gates_are_in_training_what_they_are_in_decoding(encoded: SpeechStates) -> None:
+    """The arg-max of what training draws from, the plan of whole prefixes and the engine's own steps agree."""
+    network = tiny_network()
+    torch.manual_seed(1)
+    adapter = attach(
+        network,
+        GateConfig(granularity="step", predictor=MlpPredictorConfig(open_bias=0.0, output_std=1.0)),
+    ).eval()
+    predictor = adapter.predictor("decoder")
+    assert isinstance(predictor, StepMlpPredictor)
+    torch.nn.init.normal_(predictor.token.weight)
+    torch.nn.init.normal_(predictor.mean.weight)
+    contexts, tokens = [Context(language="deu", task="asr")] * len(DURATIONS_S), tokens_of(network, previous=5)
+    planner = AdapterPlanner(adapter).decoder(contexts, encoded.pooled())
+    assert isinstance(planner, StepPlanner)
+
+    draws = RowDraws.for_all(torch.Generator().manual_seed(0), len(DURATIONS_S))
+    sampler = adapter.sample("decoder", contexts, encoded.pooled(), sampling=Sampling(), draws=draws)
+    assert isinstance(sampler, StepSampler)
+    network.decode(tokens, encoded, sampler)
+    drawn_from = sampler.sample().arg_max()
+    planned = network.step_plan(tokens, planner)
+    assert torch.equal(drawn_from.gates, planned.gates)
+    assert 0.1 < planned.sparsity() < 0.9 and len({planned.row(row).gates.sum() for row in range(3)}) > 1
+
+    found = in_chunks(OwsmEngine(network), tokens, encoded, planner, [10, *[1] * (tokens.shape[1] - 10)])
+    torch.testing.assert_close(found, network.decode(tokens, encoded, planned), rtol=0, atol=TOLERANCE)

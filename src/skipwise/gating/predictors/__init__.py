@@ -5,8 +5,11 @@ from skipwise.gating.predictors.base import (
     GatePredictor,
     LayerPredictor,
     PredictorConfig,
+    StepPredictor,
+    check_decides_steps,
     predictor_kinds,
     register_predictor,
+    register_step_predictor,
 )
 from skipwise.gating.predictors.controls import (
     LayerDropPredictor,
@@ -17,6 +20,7 @@ from skipwise.gating.predictors.controls import (
 from skipwise.gating.predictors.local import LocalPredictor, LocalPredictorConfig
 from skipwise.gating.predictors.mlp import MlpPredictor, MlpPredictorConfig
 from skipwise.gating.predictors.static import StaticPredictor, StaticPredictorConfig
+from skipwise.gating.predictors.step_mlp import StepMlpPredictor
 from skipwise.gating.predictors.table import TablePredictor, TablePredictorConfig
 
 __all__ = [
@@ -34,8 +38,12 @@ __all__ = [
     "RandomPredictorConfig",
     "StaticPredictor",
     "StaticPredictorConfig",
+    "StepMlpPredictor",
+    "StepPredictor",
     "TablePredictor",
     "TablePredictorConfig",
+    "check_decides_steps",
     "predictor_kinds",
     "register_predictor",
+    "register_step_predictor",
 ]

@@ -45,6 +45,8 @@ class PredictorShape:
     """Numbers of a speaker embedding; 0 where it is no part of the context."""
     event_size: int = 0
     """Numbers of an event embedding; 0 where it is no part of the context."""
+    token_size: int = 0
+    """Width of token embeddings, where every position of the decoder decides; 0 where one decision serves them all."""
 
     @property
     def num_sites(self) -> int:
@@ -80,10 +82,36 @@ class LayerPredictor(nn.Module, ABC):
         """Return the logits (closed, open) of one layer's sites; `pooled` is the mean of the layer's own input."""
 
 
-AnyPredictor = GatePredictor | LayerPredictor
+class StepPredictor(nn.Module, ABC):
+    """Decides all sites of the decoder at each position, from what is fed there and what was fed before."""
+
+    depends_on_input: ClassVar[bool] = True
+    """Whether rows may differ."""
+
+    @abstractmethod
+    def start(self, context: ContextIds, pooled: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch hidden"]:
+        """Return what is the same at all positions of an utterance."""
+
+    @abstractmethod
+    def forward(
+        self,
+        started: Float[Tensor, "*#positions hidden"],
+        tokens: Float[Tensor, "*positions dim"],
+        prefix_means: Float[Tensor, "*positions dim"],
+    ) -> Float[Tensor, "*positions sites 2"]:
+        """Return the logits (closed, open) of every site at every position.
+
+        `started` is what `start` returned, with axes of size 1 for the positions; `tokens` are the embeddings of what
+        is fed there, without positions, and `prefix_means` their means from `<sos>` to there.
+        """
+
+
+AnyPredictor = GatePredictor | LayerPredictor | StepPredictor
 P = TypeVar("P", bound=type[GatePredictor] | type[LayerPredictor])
+S = TypeVar("S", bound=type[StepPredictor])
 
 _PREDICTORS: dict[str, tuple[type[PredictorConfig], Callable[..., AnyPredictor]]] = {}
+_STEP_PREDICTORS: dict[str, Callable[..., StepPredictor]] = {}
 
 
 def register_predictor(config_class: type[PredictorConfig]) -> Callable[[P], P]:
@@ -94,6 +122,26 @@ def register_predictor(config_class: type[PredictorConfig]) -> Callable[[P], P]:
         return predictor_class
 
     return register
+
+
+def register_step_predictor(config_class: type[PredictorConfig]) -> Callable[[S], S]:
+    """Return a decorator that makes a class the one built from `config_class` where every position decides."""
+
+    def register(predictor_class: S) -> S:
+        _STEP_PREDICTORS[config_class.__name__] = predictor_class
+        return predictor_class
+
+    return register
+
+
+def check_decides_steps(config: PredictorConfig) -> None:
+    """Raise a SkipwiseError if predictors of this kind cannot decide at every position."""
+    if type(config).__name__ not in _STEP_PREDICTORS:
+        able = ", ".join(_short(name) for name in sorted(_STEP_PREDICTORS))
+        raise SkipwiseError(
+            f"granularity step is for predictors of kind {able}; got {_short(type(config).__name__)}, which decides "
+            "without the tokens. Use another kind, or granularity utterance."
+        )
 
 
 def predictor_config_class(name: str) -> type[PredictorConfig]:
@@ -116,6 +164,9 @@ def build_predictor(config: PredictorConfig, shape: PredictorShape) -> AnyPredic
     """Return a freshly initialised predictor for `config`."""
     name = type(config).__name__
     predictor_config_class(name)
+    if shape.token_size:
+        check_decides_steps(config)
+        return _STEP_PREDICTORS[name](config, shape)
     return _PREDICTORS[name][1](config, shape)
 
 

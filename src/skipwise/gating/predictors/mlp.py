@@ -76,6 +76,10 @@ class MlpPredictor(GatePredictor):
     def forward(
         self, context: ContextIds, pooled: Float[Tensor, "batch dim"], draws: RowDraws | None = None
     ) -> Float[Tensor, "batch sites 2"]:
+        return self.decide(self.weigh(context, pooled))
+
+    def weigh(self, context: ContextIds, pooled: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch hidden"]:
+        """Return what the context and the speech add to the hidden layer, before its activation."""
         speech = torch.where(context.speech_known[:, None], self.speech_norm(pooled.float()), self.unknown_speech)
         known = [self.language_embedding(context.language), self.task_embedding(context.task), speech]
         if self.budget_embedding is not None:
@@ -84,5 +88,8 @@ class MlpPredictor(GatePredictor):
             known.append(self.speaker_embedding(context.speaker))
         if self.event_embedding is not None:
             known.append(self.event_embedding(context.event))
-        hidden = self.activation(self.hidden(torch.cat(known, dim=-1)))
-        return self.output(hidden).unflatten(-1, (-1, 2))
+        return self.hidden(torch.cat(known, dim=-1))
+
+    def decide(self, weighed: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows sites 2"]:
+        """Return the logits (closed, open) of every site from the hidden layer before its activation."""
+        return self.output(self.activation(weighed)).unflatten(-1, (-1, 2))

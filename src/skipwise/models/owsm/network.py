@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from skipwise.features import SpeechStates, extract_features
-from skipwise.gating import GateAdapter, GatePlan, GateSample, LayerwiseGates, Planner
+from skipwise.gating import GateAdapter, GatePlan, GateSample, LayerwiseGates, Planner, StepPlanner, StepSampler
 from skipwise.gating.branch import LayerGates
-from skipwise.gating.steps import PrefixMeans, StepPlanner
+from skipwise.gating.steps import PrefixMeans
 from skipwise.models.engine.branches import Source
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.decoder import OwsmDecoder
@@ -85,7 +85,7 @@ class OwsmNetwork(nn.Module):
         self,
         tokens: Int[Tensor, "batch length"],
         encoded: SpeechStates,
-        gates: GatePlan | GateSample | LayerwiseGates | StepPlanner | None = None,
+        gates: GatePlan | GateSample | LayerwiseGates | StepPlanner | StepSampler | None = None,
     ) -> Float[Tensor, "batch length vocab"]:
         """Return the logits after each position of whole prefixes: teacher forcing."""
         if isinstance(gates, LayerwiseGates):
@@ -93,6 +93,8 @@ class OwsmNetwork(nn.Module):
             return decode_layerwise(self.decoder, tokens, Source.of(encoded), gates, prompt)
         if isinstance(gates, StepPlanner):
             gates = self.step_plan(tokens, gates)
+        if isinstance(gates, StepSampler):
+            gates = gates.draw(*self.said(tokens))
         if isinstance(gates, GatePlan):
             gates = gates.expand(tokens.shape[0])
         layer_gates = None if gates is None else self.decoder_gates(gates)
@@ -100,9 +102,15 @@ class OwsmNetwork(nn.Module):
 
     def step_plan(self, tokens: Int[Tensor, "batch length"], planner: StepPlanner) -> GatePlan:
         """Return the gates that a step planner decides for each position of whole prefixes."""
-        embedded = self.decoder.embed_tokens(tokens)
-        means = PrefixMeans().extend(embedded, tokens == self.config.bos_token_id)
+        embedded, means = self.said(tokens)
         return GatePlan(planner.sites, planner.gates(embedded[:, None], means[:, None])[:, 0])
+
+    def said(
+        self, tokens: Int[Tensor, "batch length"]
+    ) -> tuple[Float[Tensor, "batch length dim"], Float[Tensor, "batch length dim"]]:
+        """Return the embeddings of tokens, without positions, and their means from `<sos>` to each."""
+        embedded = self.decoder.embed_tokens(tokens)
+        return embedded, PrefixMeans().extend(embedded, tokens == self.config.bos_token_id)
 
     def decoder_gates(self, gates: GatePlan | GateSample) -> tuple[LayerGates, ...]:
         """Return the gates of each decoder layer: made once an utterance, for all its steps."""
