@@ -135,6 +135,26 @@ def test_what_does_not_fit_into_memory_is_halved_and_comes_to_the_same(
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=2e-3)  # Adam: a tiny gradient's sign is noise
 
 
+def test_a_run_in_pieces_from_the_start_learns_the_same_from_fewer_windows_at_once(
+    base_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, pieced = base_config("whole"), base_config("pieced", optimisation={"pieces": 3})
+    usual = GatedObjective.losses
+    seen: list[int] = []
+
+    def counted(self: GatedObjective, batch: Any) -> dict[str, Tensor]:
+        seen.append(len(batch["num_frames"]))
+        return usual(self, batch)
+
+    monkeypatch.setattr(GatedObjective, "losses", counted)
+    train(whole)
+    most, num_whole = max(seen), len(seen)
+    seen.clear()
+    train(pieced)
+    assert max(seen) == -(-most // 3) < most and len(seen) > num_whole
+    assert losses(pieced) == pytest.approx(losses(whole), rel=1e-3)
+
+
 def test_one_window_that_does_not_fit_is_an_error_that_says_what_to_lower(
     base_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,11 +194,13 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_is_kept(
     train(config, resume=True)
 
 
-@pytest.mark.parametrize("per_row", [False, True])
-def test_two_processes_learn_what_one_does(base_config: Config, per_row: bool) -> None:
+@pytest.mark.parametrize(("per_row", "pieces"), [(False, 1), (True, 2)], ids=["whole", "in pieces"])
+def test_two_processes_learn_what_one_does(base_config: Config, per_row: bool, pieces: int) -> None:
+    """In pieces some process has no window for the last one of them."""
     gates = {"scope": "both", "sparsity": 0.5, "learning_rate": 0.01, "per_row": per_row, "context_dropout": 0.2}
     optimisation = {"max_steps": 4, "save_steps": 4, "eval_utterances": 0, "threads": 1, "learning_rate": 2e-4}
-    one, two = (base_config(name, optimisation=optimisation, gates=gates) for name in ("one", "two"))
+    one = base_config("one", optimisation=optimisation, gates=gates)
+    two = base_config("two", optimisation=optimisation | {"pieces": pieces}, gates=gates)
     train(one)
     process = run_apart(two, processes=2)
     output, _ = process.communicate(timeout=240)

@@ -122,8 +122,11 @@ class StepDataset(Dataset[TrainBatch]):
         return self._data.source.num_steps
 
     def __getitem__(self, index: int) -> TrainBatch:
-        places = self.places(index)
-        return self.part(index, places) if places else self.part(index, [0], weight=0.0)
+        return self.share(index, self.places(index))
+
+    def share(self, step: int, places: Sequence[int]) -> TrainBatch:
+        """Return the batch of some windows of a step; of none a stand-in, which weighs nothing."""
+        return self.part(step, places) if places else self.part(step, [0], weight=0.0)
 
     def part(self, step: int, places: Sequence[int], *, weight: float = 1.0) -> TrainBatch:
         """Return the batch of some windows of a step."""
@@ -168,6 +171,10 @@ class StepDataset(Dataset[TrainBatch]):
     def places(self, step: int) -> Sequence[int]:
         """Return which windows of a step fall to this process."""
         return range(self._data.source.num_windows(step))[self._process :: self._num_processes]
+
+    def most_places(self, step: int) -> int:
+        """Return how many windows of a step fall to the process that has most of them."""
+        return -(-self._data.source.num_windows(step) // self._num_processes)
 
     def _target(self, step: int, place: int, recording: Recording, window: Window, task: str) -> Target:
         rng = random.Random(f"{self._data.seed} {step} {place} {task}")

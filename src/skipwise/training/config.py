@@ -35,6 +35,8 @@ class DataSection(Section):
     """How often the text has timestamps."""
     previous_text: float = Field(default=0.5, ge=0, le=1)
     """How often the text before a window is told, where there is some."""
+    lower_case: bool = False
+    """Learn texts in lower case."""
     on_the_spot: Literal["tiny", "small", "full"] | None = None
     """Speak each window when a step needs it, in `jobs` processes beside the training, instead of reading `root`'s
     train split; the preset of the corpus whose test splits are never said. Needs the extra `corpus`."""
@@ -93,6 +95,9 @@ class OptimisationSection(Section):
     """Optimiser steps."""
     batch_s: float = Field(default=96.0, gt=0)
     """Padded seconds of speech in a batch."""
+    pieces: int = Field(default=1, ge=1)
+    """A step is computed in as many pieces, one after the other, and their gradients are summed: less memory, same
+    step. Where memory runs out there will be more of them."""
     learning_rate: float = Field(default=2e-3, gt=0)
     """Peak learning rate of the base."""
     warmup_steps: int = Field(default=200, ge=0)

@@ -118,7 +118,7 @@ def _steps(config: TrainConfig, model: OwsmModel, source: WindowSource, vectors:
     shares = TargetShares(timestamps=data.timestamps, previous_text=data.previous_text)
     train_data = TrainData(
         source=source,
-        targets=TargetMaker(model.network.config, model.vocabulary, shares),
+        targets=TargetMaker(model.network.config, model.vocabulary, shares, lower_case=data.lower_case),
         tasks=data.tasks,
         augment=SpecAugment(**config.augment.model_dump()) if config.augment else None,
         fill=model.network.feature_mean.clone(),

@@ -45,8 +45,11 @@ class Target:
 class TargetMaker:
     """Makes rows of one vocabulary; texts are encoded once."""
 
-    def __init__(self, config: OwsmArchitecture, vocabulary: OwsmVocabulary, shares: TargetShares) -> None:
+    def __init__(
+        self, config: OwsmArchitecture, vocabulary: OwsmVocabulary, shares: TargetShares, *, lower_case: bool = False
+    ) -> None:
         self._config, self._vocabulary, self._shares = config, vocabulary, shares
+        self._lower_case = lower_case
         self._encoded: dict[str, list[int]] = {}
 
     def target(self, recording: Recording, window: Window, task: str, rng: random.Random) -> Target:
@@ -74,7 +77,7 @@ class TargetMaker:
 
     def encode(self, text: str) -> list[int]:
         if text not in self._encoded:
-            self._encoded[text] = self._vocabulary.encode(text)
+            self._encoded[text] = self._vocabulary.encode(text.lower() if self._lower_case else text)
         return self._encoded[text]
 
     def _timed(self, recording: Recording, window: Window, task: str) -> list[int]:

@@ -49,7 +49,7 @@ class SkipwiseTrainer(Trainer):
         self._evaluate_dev = evaluate_dev
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._steps_seen: set[int] = set()
-        self._num_pieces = 1
+        self._num_pieces = config.optimisation.pieces
         self._health: GateHealth | None = None
         super().__init__(
             model=objective,
@@ -82,17 +82,20 @@ class SkipwiseTrainer(Trainer):
         step = int(inputs["step"])
         places = self._steps.places(step)
         multipliers = self._objective.penalty.multipliers.clone()
+        most = self._steps.most_places(step)  # as many pieces in every process: they wait for each other
         while True:
-            pieces = [places[i :: self._num_pieces] for i in range(min(self._num_pieces, len(places)))]
+            num_pieces = min(self._num_pieces, most)
+            pieces = [places[i::num_pieces] for i in range(num_pieces)]
             try:
                 return self._in_pieces(model, inputs, step, pieces)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if len(pieces) >= len(places) or self.args.world_size > 1:
+                if num_pieces >= most or self.args.world_size > 1:
                     raise SkipwiseError(
                         f"out of memory in step {step} with {len(pieces[0])} windows at once. Lower "
-                        "optimisation.batch_s or data.max_window_s and go on with --resume."
+                        "optimisation.batch_s or data.max_window_s, or raise optimisation.pieces, and go on with "
+                        "--resume."
                     ) from error
             model.zero_grad(set_to_none=True)
             self._objective.penalty.multipliers.copy_(multipliers)
@@ -110,7 +113,7 @@ class SkipwiseTrainer(Trainer):
     ) -> Tensor:
         if len(pieces) <= 1:
             return super().training_step(model, inputs)
-        parts: list[dict[str, Any]] = [dict(self._steps.part(step, piece)) for piece in pieces]
+        parts: list[dict[str, Any]] = [dict(self._steps.share(step, piece)) for piece in pieces]
         losses = [super(SkipwiseTrainer, self).training_step(model, part) for part in parts]
         return torch.stack(losses).sum()
 
