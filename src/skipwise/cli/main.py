@@ -20,6 +20,7 @@ from skipwise.cli.corpus import corpus_app
 from skipwise.cli.demo import demo
 from skipwise.cli.embed import embed
 from skipwise.cli.evaluate import evaluate
+from skipwise.cli.sweep import sweep
 from skipwise.cli.train import train
 from skipwise.cli.transcribe import transcribe
 from skipwise.errors import SkipwiseError, SkipwiseWarning
@@ -54,6 +55,7 @@ app.command()(convert)
 app.command()(embed)
 app.command()(demo)
 app.command()(bench)
+app.command()(sweep)
 app.add_typer(corpus_app, name="corpus")
 
 

@@ -42,6 +42,8 @@ class Row:
     """The system's text."""
     plans: tuple[GatePlan, ...]
     """The gates of each decoded window; one row each."""
+    step_plans: tuple[GatePlan, ...] = ()
+    """The decoder's gates at each position of each window, [1, positions, sites], where each had its own."""
     timings: Timings
     """A batch's seconds are shared out among its rows."""
     num_tokens: int
@@ -179,6 +181,7 @@ def _row(item: Item, transcript: Transcript, architecture: OwsmArchitecture, num
         reference=item.pair.reference,
         hypothesis=transcript.text,
         plans=tuple(segment.plan for segment in segments),
+        step_plans=tuple(segment.step_plan for segment in segments if segment.step_plan is not None),
         timings=transcript.timings,
         num_tokens=sum(len(segment.tokens) for segment in segments),
         hit_limit=any(not segment.finished for segment in segments),
