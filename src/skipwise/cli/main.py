@@ -20,6 +20,7 @@ from skipwise.cli.corpus import corpus_app
 from skipwise.cli.demo import demo
 from skipwise.cli.embed import embed
 from skipwise.cli.evaluate import evaluate
+from skipwise.cli.report import report
 from skipwise.cli.sweep import sweep
 from skipwise.cli.train import train
 from skipwise.cli.transcribe import transcribe
@@ -56,6 +57,7 @@ app.command()(embed)
 app.command()(demo)
 app.command()(bench)
 app.command()(sweep)
+app.command()(report)
 app.add_typer(corpus_app, name="corpus")
 
 
