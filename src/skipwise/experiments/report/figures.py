@@ -105,7 +105,7 @@ def quality_against_time(finder: Finder) -> Picture:
     return Picture(
         name="quality_time",
         caption="Quality against measured time. Each system took turns with the dense one, batch by batch; for runs "
-        "without gates the dense one is the yardstick that the sweep names. Labels: what was asked to be skipped.",
+        "without gates the dense one is the yardstick that the sweep names. Labels: what was to be skipped.",
         figure=_drawn(panels, "Quality against time, with the controls"),
         needs="runs with gates, and controls: static, random, layer_drop, a run without gates",
     )
@@ -232,7 +232,7 @@ def _time_points(groups: Sequence[Group]) -> list[Point]:
                 y=quality.value,
                 y_interval=_ends(quality.interval),
                 x_interval=_ends(time.interval),
-                label="" if asked is None else f"{100 * asked:.0f} %",
+                label="" if asked is None or len(groups) == 1 else f"{100 * asked:.0f} %",
             )
         )
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skipwise.evaluation.resamples import Estimate
+from skipwise.experiments.report.claims import NEAR
 from skipwise.experiments.report.figures import Picture
 from skipwise.experiments.report.finder import Finder
 from skipwise.experiments.report.groups import Group
@@ -65,8 +66,8 @@ def _claims_table(claims: Sequence[Claim]) -> str:
     intro = (
         '<p class="soft">Each claim of Someki et al. 2025, on the rows of this sweep. A claim is supported where the '
         "whole 95 % interval (paired bootstrap over speakers and seeds) lies on its side of the bound, not supported "
-        "where all of it lies on the other, and open where it lies on both or nothing measures it. A single seed says "
-        "nothing of other seeds.</p>"
+        "where all of it lies on the other, and open where it lies on both, nothing measures it, or a system skips "
+        f"{NEAR:g} points more or less than it was to. A single seed says nothing of other seeds.</p>"
     )
     rows = []
     for claim in claims:
