@@ -61,6 +61,8 @@ def sweep(finished_sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     shutil.copytree(finished_sweep.parent / "sweep", folder)
     ctx, by_step = folder / "runs" / "ctx_seed3", folder / "runs" / "step_seed3"
     shutil.copytree(ctx, by_step)
+    cells = json.loads((folder / "sweep.json").read_text())["cells"]
+    (folder / "sweep.json").write_text(json.dumps({"cells": [*cells, "step_seed3"]}))
     write_rows(by_step / "rows.jsonl", [as_steps(row) for row in read_rows(ctx / "rows.jsonl")])
     return folder
 
@@ -148,11 +150,18 @@ def test_half_a_sweep_is_reported_and_names_what_is_missing(
     assert "Missing: static_seed3." in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
-def test_what_is_no_sweep_and_what_is_not_done_are_errors(finished_sweep: Path, tmp_path: Path) -> None:
-    with pytest.raises(SkipwiseError, match=r"is no folder of a sweep: it has no runs/\*/cell.json. Run one first"):
+def test_runs_that_the_sweep_no_longer_has_are_not_reported(sweep: Path, tmp_path: Path) -> None:
+    fewer = tmp_path / "fewer"
+    shutil.copytree(sweep, fewer)
+    (fewer / "sweep.json").write_text('{"cells": ["dense_seed3", "ctx_seed3"]}')
+    path, _ = write_report(fewer)
+    rows = Page(path.read_text(encoding="utf-8")).rows
+    assert {row[0] for row in rows if len(row) == 9} == {"dense", "ctx"}
+
+
+def test_what_is_no_sweep_and_what_is_not_done_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(SkipwiseError, match=r"is no folder of a sweep: sweep.json is missing or damaged. Run one"):
         write_report(tmp_path)
-    begun = tmp_path / "runs" / "dense_seed3"
-    begun.mkdir(parents=True)
-    shutil.copy(finished_sweep.parent / "sweep" / "runs" / "dense_seed3" / "cell.json", begun)
+    (tmp_path / "sweep.json").write_text('{"cells": ["dense_seed3"]}')
     with pytest.raises(SkipwiseError, match=r"none of the 1 runs in .* is done yet. Go on: skipwise sweep"):
         write_report(tmp_path)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,8 @@ from skipwise.experiments.sweep.executors import ProcessExecutor, RayExecutor, S
 from skipwise.experiments.sweep.folder import CellFolder, only_one
 from skipwise.experiments.sweep.rows import read_rows
 from skipwise.experiments.sweep.run import run_sweep
+from skipwise.experiments.sweep.systems import OPEN, CellSystems, System
+from skipwise.gating import AdapterPlanner
 from tests.experiments.conftest import InlineExecutor, write_sweep
 
 
@@ -125,6 +128,16 @@ def test_a_changed_evaluation_keeps_the_training(
     run_sweep(cells_of(path), InlineExecutor(), redo_changed=True)
     rows = list(read_rows(tmp_path / "sweep" / "runs" / "dense_seed3" / "rows.jsonl"))
     assert len({row["id"] for row in rows}) == 4
+
+
+def test_exact_closes_as_much_as_gates_were_trained_for(finished_sweep: Path) -> None:
+    cell = next(cell for cell in cells_of(finished_sweep) if cell.run == "static")
+    exact = replace(cell, evaluation=cell.evaluation.model_copy(update={"exact": True}))
+    for own, asked in ((cell, None), (exact, 0.5)):
+        systems = CellSystems(own).main()
+        assert list(systems) == [OPEN, System("pruned", asked)]
+        planner = systems[System("pruned", asked)].planner
+        assert isinstance(planner, AdapterPlanner) and planner.budget.exact == (asked is not None)
 
 
 def test_a_run_that_fails_is_told_and_the_others_go_on(spoken: Path, tmp_path: Path) -> None:

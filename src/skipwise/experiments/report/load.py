@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from skipwise.errors import SkipwiseError
 from skipwise.experiments.sweep.cells import RUNS_FOLDER
-from skipwise.experiments.sweep.folder import CELL_FILE, SYSTEMS_FILE, CellFolder
+from skipwise.experiments.sweep.folder import CELL_FILE, SWEEP_FILE, SYSTEMS_FILE, CellFolder
 from skipwise.experiments.sweep.results import counts_of, metric_of, seconds_of
 from skipwise.experiments.sweep.rows import CLOSED_BIT, OPEN_BIT, TidyRow, read_rows
 from skipwise.gating import GateSite
@@ -77,9 +77,13 @@ def load_sweep_data(root: Path) -> SweepData:
     Raises:
         SkipwiseError: if it is none, nothing is done yet, or its runs have bases with different sites.
     """
-    cells = sorted(path.parent for path in (root / RUNS_FOLDER).glob(f"*/{CELL_FILE}"))
-    if not cells:
-        raise SkipwiseError(f"{root} is no folder of a sweep: it has no {RUNS_FOLDER}/*/{CELL_FILE}. Run one first.")
+    try:
+        names = json.loads((root / SWEEP_FILE).read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError, KeyError) as error:
+        raise SkipwiseError(
+            f"{root} is no folder of a sweep: {SWEEP_FILE} is missing or damaged. Run one first."
+        ) from error
+    cells = [root / RUNS_FOLDER / name for name in names]
     done = [path for path in cells if CellFolder(path).state() == "done"]
     if not done:
         raise SkipwiseError(f"none of the {len(cells)} runs in {root} is done yet. Go on: skipwise sweep.")

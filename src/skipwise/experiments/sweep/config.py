@@ -44,7 +44,7 @@ class EvaluationSection(Section):
     sparsities: tuple[float, ...] = ()
     """What to ask of gates that follow budgets; empty: what they follow by default."""
     exact: bool = False
-    """Meet these to within a module."""
+    """Meet these, or what gates were trained for, to within a module: systems that are compared skip equally much."""
     shuffle: tuple[ShuffleLevel, ...] = ()
     """Shuffle tests of gates that see their input: docs/gating.md."""
     knock_out: KnockOutSection | None = None

@@ -17,7 +17,7 @@ from typing import Any, final
 from skipwise.errors import SkipwiseError
 from skipwise.experiments.sweep.folder import CellFolder
 
-_LOOK_EVERY_S = 0.25
+_LOOK_EVERY_S = 0.5
 _GRACE_S = 5.0
 _FAILED = 1
 

@@ -18,6 +18,8 @@ from skipwise.training.config import TrainConfig
 from skipwise.training.run import SUMMARY_FILE
 from skipwise.training.trainer import newest_checkpoint, step_of
 
+SWEEP_FILE = "sweep.json"
+"""Names the cells of a sweep: what else lies beside them, of an earlier version of it, is none."""
 CELL_FILE = "cell.json"
 ROWS_FILE = "rows.jsonl"
 SYSTEMS_FILE = "systems.json"

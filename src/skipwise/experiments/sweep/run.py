@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from skipwise.atomic import atomic_write
 from skipwise.errors import SkipwiseError
 from skipwise.experiments.sweep.cells import Cell
 from skipwise.experiments.sweep.executors import Executor
-from skipwise.experiments.sweep.folder import CellFolder, only_one
+from skipwise.experiments.sweep.folder import SWEEP_FILE, CellFolder, only_one
 from skipwise.experiments.sweep.results import write_results
 from skipwise.experiments.sweep.systems import check_data
 
@@ -65,6 +67,8 @@ def run_sweep(
         _settle_changes(cells, redo=redo_changed)
         for cell in cells:
             CellFolder(cell.folder).write(cell)
+        with atomic_write(root / SWEEP_FILE) as file:
+            json.dump({"cells": [cell.name for cell in cells]}, file, indent=1)
         left = [cell.folder for cell in cells if CellFolder(cell.folder).state() != "done"]
 
         def look() -> None:

@@ -58,7 +58,11 @@ class CellSystems:
         if self._cell.training.gates is None:
             return found | self._knocked_out() | self._yardstick()
         asked, gates = self._cell.evaluation, _adapter(self._cell)
-        budgets: Sequence[float | None] = asked.sparsities if asked.sparsities and gates.is_elastic else (None,)
+        budgets: Sequence[float | None] = (None,)
+        if asked.sparsities and gates.is_elastic:
+            budgets = asked.sparsities
+        elif asked.exact:
+            budgets = (gates.config.sparsity,)
         for budget in budgets:
             system, planner = System("pruned", budget), self._planner(gates, budget)
             if self._levels(gates):
