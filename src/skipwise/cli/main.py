@@ -20,6 +20,8 @@ from skipwise.cli.corpus import corpus_app
 from skipwise.cli.demo import demo
 from skipwise.cli.embed import embed
 from skipwise.cli.evaluate import evaluate
+from skipwise.cli.report import report
+from skipwise.cli.sweep import sweep
 from skipwise.cli.train import train
 from skipwise.cli.transcribe import transcribe
 from skipwise.errors import SkipwiseError, SkipwiseWarning
@@ -54,6 +56,8 @@ app.command()(convert)
 app.command()(embed)
 app.command()(demo)
 app.command()(bench)
+app.command()(sweep)
+app.command()(report)
 app.add_typer(corpus_app, name="corpus")
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from skipwise.errors import SkipwiseError
 from skipwise.training.gates_section import CostSection, DistillationSection, GatesSection
-from skipwise.training.section import Section
+from skipwise.training.section import Section, explained
 
 
 class DataSection(Section):
@@ -74,7 +74,7 @@ class ModelSection(Section):
     """Where the base comes from."""
 
     init: Literal["scratch"] | str = "scratch"
-    """`scratch`, or a model's folder or Hub name."""
+    """`scratch`, `reference` (the shipped one), or a model's folder or Hub name."""
     encoder: str | None = None
     """Model whose encoder and feature statistics to start from where `init` is `scratch`: it hears already, and only
     tokens and decoder are new. `reference` is the shipped one. Narrower kernels are widened with zeros."""
@@ -154,6 +154,18 @@ class TrainConfig(Section):
         return self
 
 
+_NESTED: Mapping[str, type[Section]] = {
+    "data": DataSection,
+    "model": ModelSection,
+    "gates": GatesSection,
+    "augment": AugmentSection,
+    "optimisation": OptimisationSection,
+    "lora": LoraSection,
+    "cost": CostSection,
+    "distillation": DistillationSection,
+}
+
+
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Return the run described by a YAML file, with `section.key=value` overrides applied in order.
 
@@ -175,7 +187,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     try:
         return TrainConfig(**record)
     except ValidationError as error:
-        raise SkipwiseError(_explain(error, path)) from error
+        raise SkipwiseError(explained(error, path, TrainConfig, _NESTED)) from error
 
 
 def _apply(record: dict[str, Any], override: str) -> None:
@@ -188,35 +200,3 @@ def _apply(record: dict[str, Any], override: str) -> None:
         record[name] = child if isinstance(child, dict) else {}
         record = record[name]
     record[last] = yaml.safe_load(text)
-
-
-def _explain(error: ValidationError, path: str | Path) -> str:
-    lines = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key {where}; allowed there: {', '.join(_allowed(problem['loc']))}")
-        elif problem["type"] == "missing":
-            lines.append(f"{where} is missing")
-        else:
-            told = problem["msg"].removeprefix("Value error, ")
-            got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
-            lines.append(f"{where}: {told[0].lower()}{told[1:]}{got}" if where else told)
-    return f"{path}: " + "; ".join(lines) + "."
-
-
-def _allowed(location: tuple[int | str, ...]) -> list[str]:
-    section: type[BaseModel] = TrainConfig
-    nested: dict[str, type[BaseModel]] = {
-        "data": DataSection,
-        "model": ModelSection,
-        "gates": GatesSection,
-        "augment": AugmentSection,
-        "optimisation": OptimisationSection,
-        "lora": LoraSection,
-        "cost": CostSection,
-        "distillation": DistillationSection,
-    }
-    for part in location[:-1]:
-        section = nested[str(part)]
-    return sorted(section.model_fields)

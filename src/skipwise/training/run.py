@@ -32,7 +32,7 @@ from skipwise.training.objective import GatedObjective
 from skipwise.training.sources import WindowSource
 from skipwise.training.start import starting_point, utterances_of
 from skipwise.training.targets import TargetMaker, TargetShares
-from skipwise.training.trainer import SkipwiseTrainer, newest_checkpoint, step_of
+from skipwise.training.trainer import SkipwiseTrainer, StepReport, newest_checkpoint, step_of
 from skipwise.training.vectors import ContextVectors, context_vectors
 
 logger = logging.getLogger(__name__)
@@ -44,10 +44,10 @@ _NEARLY_FULL_BYTES = 1 << 20
 _DEV_BUDGETS = (0.3, 0.5, 0.7)
 
 
-def train(config: TrainConfig, *, resume: bool = False) -> Path:
+def train(config: TrainConfig, *, resume: bool = False, on_step: Callable[[int], None] | None = None) -> Path:
     """Return the folder of the trained model: base, tokens and, if the run has gates, the adapter in `gates/`.
 
-    Where the base is kept as it is, that of the adapter alone.
+    Where the base is kept as it is, that of the adapter alone. `on_step` is told how many steps were made.
 
     Raises:
         SkipwiseError: if there is nothing to train on, or the run's folder holds another run and `resume` is not set.
@@ -57,7 +57,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         raise SkipwiseError(
             f"{config.output} holds a run that reached {checkpoint.name}. Add --resume, or choose another output."
         )
-    made = _result(config)
+    made = result_folder(config)
     if checkpoint is None and made.exists():  # its checkpoints were deleted: they are large
         raise SkipwiseError(
             f"{made} holds a trained model, which a new run would replace with its gates. "
@@ -83,6 +83,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         dev=dev,
         evaluate_dev=_dev_evaluation(config, model),
     )
+    if on_step is not None:
+        trainer.add_callback(StepReport(on_step))
     started = time.perf_counter()
     with _disk_errors_told(config.output):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -108,8 +110,8 @@ def _disk_errors_told(output: Path) -> Iterator[None]:
         ) from error
 
 
-def _result(config: TrainConfig) -> Path:
-    """Where what is trained is written: a model, or an adapter for the base that it started from."""
+def result_folder(config: TrainConfig) -> Path:
+    """Return where what is trained is written: a model, or an adapter for the base that it started from."""
     return config.output / (MODEL_FOLDER if config.model.base == "full" else GATES_FOLDER)
 
 
@@ -175,9 +177,9 @@ def _save(config: TrainConfig, model: OwsmModel) -> None:
         _, adapter = as_used(model)
         assert adapter is not None
         adapter.notes["base"] = config.model.init
-        adapter.save_pretrained(_result(config))
+        adapter.save_pretrained(result_folder(config))
         return
-    folder = _result(config)
+    folder = result_folder(config)
     save_owsm(folder, model.network, model.vocabulary)
     adapter = model.network.gate_adapter
     if adapter is not None:

@@ -55,7 +55,7 @@ def starting_point(config: TrainConfig) -> tuple[OwsmModel, WindowSource]:
         model.network.feature_mean.copy_(mean)
         model.network.feature_std.copy_(std)
     else:
-        take_encoder(model.network, _donor(config.model.encoder))
+        take_encoder(model.network, _model_called(config.model.encoder))
     return model, source
 
 
@@ -123,12 +123,12 @@ def _shape(shapes: Mapping[str, torch.Size], name: str) -> str:
     return str(tuple(shapes[name])) if name in shapes else "missing"
 
 
-def _donor(name: str) -> OwsmModel:
+def _model_called(name: str) -> OwsmModel:
     return load_owsm(reference_model() if name == "reference" else name)
 
 
 def _trained(config: TrainConfig) -> OwsmModel:
-    model, changes = load_owsm(config.model.init), config.model.architecture
+    model, changes = _model_called(config.model.init), config.model.architecture
     fixed = changes.keys() - set(_FREE_FIELDS)
     if fixed:
         raise SkipwiseError(

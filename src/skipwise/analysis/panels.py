@@ -1,0 +1,157 @@
+"""Panels of lines and points with intervals: quality against sparsity or time, use of modules over layers or steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from skipwise.analysis.figure import BLUE, GREEN, GREY, INK, ORANGE, PALE, new_figure
+from skipwise.errors import SkipwiseError
+
+VERMILION, PURPLE, SKY = "#D55E00", "#CC79A7", "#56B4E9"
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, INK)
+"""Okabe and Ito 2008, in the order in which they are used where nothing else is asked for."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One value, with its 95 % interval in either direction if it has one."""
+
+    x: float
+    y: float
+    y_interval: tuple[float, float] | None = None
+    x_interval: tuple[float, float] | None = None
+    label: str = ""
+    """Stands beside it."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Points of one system, joined in their order."""
+
+    name: str
+    """In the legend; the same name has the same colour in every panel."""
+    points: Sequence[Point]
+    colour: str | None = None
+    """None: the next that is free."""
+    is_joined: bool = True
+    """Whether a line goes through the points."""
+    is_filled: bool = True
+    """Filled or hollow markers."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Lines that share axes."""
+
+    title: str
+    x_axis: str
+    """With its unit."""
+    y_axis: str
+    """With its unit and which way is good."""
+    lines: Sequence[Line]
+    dense: Point | None = None
+    """A level to compare with, drawn from side to side with its interval; its `x` does not count."""
+    is_percent: bool = False
+    """Whether y goes from 0 to 100."""
+
+
+def line_panels(panels: Sequence[Panel], *, title: str, num_columns: int = 2) -> Figure:
+    """Return the panels in rows of `num_columns`, with one legend below them.
+
+    Raises:
+        SkipwiseError: if there is no point to draw.
+    """
+    panels = [panel for panel in panels if any(line.points for line in panel.lines)]
+    if not panels:
+        raise SkipwiseError(f"there is nothing to draw for {title!r}: no run has such values.")
+    names = list(dict.fromkeys(line.name for panel in panels for line in panel.lines))
+    num_columns = min(num_columns, len(panels))
+    num_rows = math.ceil(len(panels) / num_columns)
+    figure = new_figure(max(5.6, 4.3 * num_columns + 0.3), 3.1 * num_rows + 0.8)
+    all_axes = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
+    for axes in all_axes[len(panels) :]:
+        axes.set_visible(False)
+    for axes, panel in zip(all_axes, panels, strict=False):
+        for line in panel.lines:
+            _draw_line(axes, line, names.index(line.name))
+        _draw_dense(axes, panel.dense)
+        _dress(axes, panel)
+    handles: dict[str, object] = {}
+    for axes in all_axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(
+        list(handles.values()),  # type: ignore[arg-type]
+        list(handles),
+        loc="outside lower center",
+        ncols=min(len(handles), 2 + num_columns),
+        frameon=False,
+        fontsize=8.5,
+    )
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
+    return figure
+
+
+def _draw_line(axes: Axes, line: Line, index: int) -> None:
+    if not line.points:
+        return
+    colour = line.colour or COLOURS[index % len(COLOURS)]
+    x, y = [point.x for point in line.points], [point.y for point in line.points]
+    axes.plot(
+        x,
+        y,
+        color=colour,
+        label=line.name,
+        marker=MARKERS[index % len(MARKERS)],
+        markersize=5,
+        markerfacecolor=colour if line.is_filled else "white",
+        linewidth=1.6 if line.is_joined else 0,
+        zorder=3,
+        clip_on=False,
+    )
+    for point in line.points:
+        _draw_interval(axes, point, colour)
+        if point.label:
+            axes.annotate(point.label, (point.x, point.y), (5, 4), textcoords="offset points", fontsize=7.5, color=GREY)
+
+
+def _draw_interval(axes: Axes, point: Point, colour: str) -> None:
+    style = {"color": colour, "linewidth": 1.1, "alpha": 0.75, "zorder": 2}
+    if point.y_interval is not None:
+        axes.plot([point.x, point.x], point.y_interval, **style)  # type: ignore[arg-type]
+    if point.x_interval is not None:
+        axes.plot(point.x_interval, [point.y, point.y], **style)  # type: ignore[arg-type]
+
+
+def _draw_dense(axes: Axes, dense: Point | None) -> None:
+    if dense is None:
+        return
+    axes.axhline(dense.y, color=GREY, linestyle="--", linewidth=1.3, label="dense", zorder=1)
+    if dense.y_interval is not None:
+        axes.axhspan(*dense.y_interval, color=GREY, alpha=0.12, linewidth=0, zorder=0)
+
+
+def _dress(axes: Axes, panel: Panel) -> None:
+    axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", color=INK)
+    axes.set_xlabel(panel.x_axis, fontsize=9, color=INK)
+    axes.set_ylabel(panel.y_axis, fontsize=9, color=INK)
+    axes.grid(color=PALE, linewidth=0.8, zorder=0)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelsize=8.5, labelcolor=INK)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(GREY)
+    axes.margins(x=0.08, y=0.12)
+    if panel.is_percent:
+        axes.set_ylim(-4, 106)
+    elif axes.get_ylim()[0] < 0:  # nothing here is negative
+        axes.set_ylim(bottom=0)

@@ -1,0 +1,118 @@
+"""Where in a sweep the groups are that a claim or a figure is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+from jaxtyping import Float
+
+from skipwise.evaluation.resamples import Estimate
+from skipwise.experiments.report.groups import Group, contrast, group_samples
+from skipwise.experiments.report.load import SweepData
+from skipwise.gating import GateSite, Scope, Stack
+from skipwise.gating.sites import STACKS
+
+Scores = Float[np.ndarray, " sums"]
+
+_ABOUT = 0.11
+"""Targets that differ by no more are compared."""
+
+
+@final
+class Finder:
+    """The groups of a sweep."""
+
+    def __init__(self, data: SweepData) -> None:
+        self.data = data
+        self.groups = group_samples(data.samples)
+
+    @property
+    def sites(self) -> tuple[GateSite, ...]:
+        return self.data.sites
+
+    @property
+    def tasks(self) -> list[str]:
+        """Transcription first."""
+        return sorted({group.task for group in self.groups})
+
+    def pruned(
+        self,
+        task: str,
+        scope: Scope,
+        *,
+        predictor: str = "mlp",
+        granularity: str = "utterance",
+        joint: bool = True,
+        condition: str = "pruned",
+    ) -> list[Group]:
+        """Return the groups of one kind of gates on one scope, by what they were asked to skip."""
+        wanted = {"scope": scope, "predictor": predictor, "granularity": granularity}
+        found = [
+            group
+            for group in self.groups
+            if (group.task, group.condition, group.is_joint) == (task, condition, joint)
+            and all(group.label(name) == value for name, value in wanted.items())
+        ]
+        return sorted(found, key=lambda group: group.asked or 0.0)
+
+    def dense(self, like: Group) -> Group | None:
+        """Return the dense system to compare a group with: the better of its own weights and of a dense-only run's.
+
+        The second was trained on the same tasks and shares a seed with the group.
+        """
+        candidates = [
+            group
+            for group in self.groups
+            if group.condition == "open"
+            and group.task == like.task
+            and group.label("trained_tasks") == like.label("trained_tasks")
+            and set(group.seeds) & set(like.seeds)
+            and (group.label("run") == like.label("run") or group.label("run") in self._dense_runs())
+        ]
+        sign = 1 if like.task == "asr" else -1
+        return min(candidates, key=lambda group: sign * _value(group), default=None)
+
+    def change(self, group: Group, *, relative: bool = False) -> Estimate | None:
+        """Return a group's quality minus dense; relative in percent of dense."""
+        dense = self.dense(group)
+        if dense is None:
+            return None
+        combine = _relative if relative else _difference
+        return contrast([dense, group], Group.quality, combine)
+
+    def skipped(self, group: Group, stacks: Sequence[Stack] = STACKS) -> Estimate:
+        """Return the achieved sparsity in percent of the sites of the stacks that a group gates."""
+        own = [stack for stack in stacks if group.label("scope") in (stack, "both")]
+        return group.estimate(group.skipped(own or STACKS, self.sites))
+
+    def _dense_runs(self) -> set[str]:
+        """Runs without gates of the base that most cells have: those of another shape are controls of their own."""
+        names = {g.label("run") for g in self.groups if g.label("predictor") == "none"}
+        return names - self.shallow_runs()
+
+    def shallow_runs(self) -> set[str]:
+        """Return the runs without gates whose base has fewer sites."""
+        most = len(self.sites)
+        without_gates = [group for group in self.groups if group.label("predictor") == "none"]
+        return {group.label("run") for group in without_gates if group.label("num_sites") < most}
+
+
+def nearest(groups: Sequence[Group], asked: float) -> Group | None:
+    """Return the group that was asked for about as much; None if there is none."""
+    found = min(groups, key=lambda group: abs((group.asked or 0.0) - asked), default=None)
+    return found if found is not None and abs((found.asked or 0.0) - asked) <= _ABOUT else None
+
+
+def _value(group: Group) -> float:
+    quality = group.quality()
+    return float(quality.score(quality.counts.sum(axis=(0, 1))[None]).item())
+
+
+def _difference(before: Scores, after: Scores) -> Scores:
+    return after - before
+
+
+def _relative(before: Scores, after: Scores) -> Scores:
+    return 100 * (after / before - 1)

@@ -1,0 +1,68 @@
+"""Panels of lines, and plans in two dimensions."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from skipwise.analysis.panels import COLOURS, Line, Panel, Point, line_panels
+from skipwise.analysis.plan_space import PlanSpace, plan_space
+from skipwise.errors import SkipwiseError
+
+
+def panel(*lines: Line, **changes: object) -> Panel:
+    return Panel(title="Transcription", x_axis="sparsity, %", y_axis="WER", lines=lines, **changes)  # type: ignore[arg-type]
+
+
+def test_lines_have_their_values_intervals_and_one_colour_a_name() -> None:
+    first = Line(name="decoder", points=[Point(x=10, y=5, y_interval=(4, 7)), Point(x=50, y=8)])
+    second = Line(name="encoder", points=[Point(x=10, y=6, label="10 %")], is_joined=False)
+    dense = Point(x=0, y=4.5, y_interval=(4, 5))
+    figure = line_panels([panel(first, second, dense=dense), panel(second)], title="Quality")
+    left, right = figure.axes
+    drawn = {line.get_label(): line for line in left.lines}
+    values = {name: np.asarray(line.get_xydata()).tolist() for name, line in drawn.items()}
+    assert values["decoder"] == [[10, 5], [50, 8]] and values["dense"][0][1] == 4.5
+    assert any(np.asarray(line.get_xydata()).tolist() == [[10, 4], [10, 7]] for line in left.lines)
+    (again,) = [line for line in right.lines if line.get_label() == "encoder"]
+    assert again.get_color() == drawn["encoder"].get_color() == COLOURS[1] != drawn["decoder"].get_color()
+    assert drawn["encoder"].get_linewidth() == 0 < drawn["decoder"].get_linewidth()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["decoder", "encoder", "dense"]
+    assert [text.get_text() for text in left.texts] == ["10 %"]
+
+
+def test_panels_without_a_point_are_left_out_and_none_at_all_is_an_error() -> None:
+    empty = panel(Line(name="decoder", points=[]))
+    figure = line_panels([empty, panel(Line(name="a", points=[Point(x=1, y=2)]))], title="t")
+    assert len(figure.axes) == 1
+    with pytest.raises(SkipwiseError, match="there is nothing to draw for 'Quality': no run has such values"):
+        line_panels([empty], title="Quality")
+
+
+def test_plans_that_are_alike_lie_together() -> None:
+    bits = np.repeat(np.array([[1.0, 1, 0, 0], [0, 0, 1, 1]]), 5, axis=0)
+    space = PlanSpace(bits)
+    assert space.num_different == 2 and space.explained[0] == pytest.approx(1.0)
+    assert np.abs(space.places[0] - space.places[4]).max() < 1e-9 < np.abs(space.places[0] - space.places[5]).max()
+    snr_db = np.array([np.nan, *range(9)])
+    speakers = [f"s{index}" for index in range(10)]
+    figure = plan_space(space, {"task": ["asr", "st"] * 5, "speaker": speakers, "SNR, dB": snr_db}, title="Plans")
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[:3] == ["by task", "by speaker", "by SNR, dB"]
+    legends = [axes.get_legend() for axes in figure.axes[:3]]
+    assert legends[0] is not None and legends[1] is None, "ten names cannot be told apart by colours"
+
+
+def test_one_plan_for_all_is_a_point() -> None:
+    space = PlanSpace(np.ones((4, 3)))
+    assert space.num_different == 1 and not space.places.any()
+
+
+def test_too_few_plans_and_a_missing_library_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SkipwiseError, match=r"need 3 plans of 2 sites, got \(2, 4\). Evaluate more"):
+        PlanSpace(np.ones((2, 4)))
+    monkeypatch.setitem(sys.modules, "sklearn.decomposition", None)
+    with pytest.raises(SkipwiseError, match=r'need scikit-learn. Install it: pip install "skipwise\[analysis\]"'):
+        PlanSpace(np.ones((4, 3)))
