@@ -35,6 +35,7 @@ from skipwise.decoding.work import (
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.gating import Budget, Context, Planner
 from skipwise.models.extractors import ContextExtractors
+from skipwise.models.family import SpeechModel
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.loading import OwsmModel, load_owsm
 from skipwise.models.planners import Gates, budget_of, model_for, planner_for
@@ -69,7 +70,7 @@ class Transcriber:
         """
         if model is None:  # by its role, not by where this installation keeps it: results name their model
             model = replace(load_owsm(reference_model(), device=_checked_device(device)), name="reference")
-        elif not isinstance(model, OwsmModel):
+        elif not isinstance(model, SpeechModel):
             model = load_owsm(model, device=_checked_device(device))
         if model.network.training:
             raise SkipwiseError(
