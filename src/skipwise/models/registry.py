@@ -49,6 +49,13 @@ register_family(
         module="skipwise.models.owsm.family",
     )
 )
+register_family(
+    FamilyEntry(
+        model_type="whisper",
+        classes=("transformers.models.whisper.modeling_whisper.WhisperForConditionalGeneration",),
+        module="skipwise.models.whisper.family",
+    )
+)
 
 
 def family_types() -> tuple[str, ...]:
