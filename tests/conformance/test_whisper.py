@@ -11,12 +11,16 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache, WhisperForConditionalGeneration
 
+from skipwise.decoding import DecodeOptions, search
 from skipwise.features import SpeechStates
 from skipwise.gating import Context, GatePlan, GateSite
 from skipwise.models.attach import gated
+from skipwise.models.engine.decoder import PackedDecoder
 from skipwise.models.whisper import network as stacks
+from skipwise.models.whisper.engine import WhisperEngine
 from tests.conformance.family import FamilyCase, Gates, SharedModule, as_sample, assert_same, differs
 from tests.conformance.suite import ConformanceSuite
+from tests.projections import counted_projections, executed
 from tests.tiny import tone
 from tests.tiny_whisper import features_of, tiny_whisper, token
 
@@ -33,7 +37,7 @@ _NAMES = {
 
 @final
 class WhisperCase(FamilyCase):
-    """2 + 3 layers, windows of a second.
+    """2 + 3 layers, windows of a second; decoded over a cache of transformers' or by our engine.
 
     Measured: multiplied against skipped 0, incremental against full 2e-6, batch against single 5e-6, and no ties.
     """
@@ -44,6 +48,9 @@ class WhisperCase(FamilyCase):
         Context(language="eng", task="asr"),
     )
     tolerance = 5e-5
+
+    def __init__(self, *, packed: bool = False) -> None:
+        self._packed = packed
 
     def build(self, *, seed: int = 0) -> WhisperForConditionalGeneration:
         return tiny_whisper(seed=seed)
@@ -78,8 +85,10 @@ class WhisperCase(FamilyCase):
     def decode_incrementally(
         self, model: nn.Module, tokens: Tensor, encoded: SpeechStates, plan: GatePlan | None, *, chunks: Sequence[int]
     ) -> Tensor:
-        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         parts = tokens.split(list(chunks), dim=1)
+        if self._packed:
+            return _in_chunks(WhisperEngine(_whisper(model)).decoder, parts, encoded, plan)
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         logits = [stacks.decode(_whisper(model), part, encoded, plan, cache=cache) for part in parts]
         assert [cache.get_seq_length(layer) for layer in range(3)] == [tokens.shape[1]] * 3  # whatever is closed
         return torch.cat(logits, dim=1)
@@ -88,6 +97,11 @@ class WhisperCase(FamilyCase):
         self, model: nn.Module, tokens: Tensor, encoded: SpeechStates, plan: GatePlan | None, *, chunks: Sequence[int]
     ) -> dict[GateSite, list[int]]:
         sites = [site for site in self.sites(model) if site.stack == "decoder"]
+        if self._packed:
+            decoder = WhisperEngine(_whisper(model)).decoder
+            with counted_projections(decoder) as counts:
+                _in_chunks(decoder, tokens.split(list(chunks), dim=1), encoded, plan)
+            return {site: executed(counts, site.layer, site.kind) for site in sites}
         with positions_of([self.modules(model, site)[0] for site in sites]) as positions:
             self.decode_incrementally(model, tokens, encoded, plan, chunks=chunks)
         return dict(zip(sites, positions, strict=True))
@@ -95,6 +109,10 @@ class WhisperCase(FamilyCase):
     def search(
         self, model: nn.Module, encoded: SpeechStates, rows: Sequence[int], plan: GatePlan | None
     ) -> list[list[int]]:
+        if self._packed:
+            options, asked = DecodeOptions(max_length_ratio=-NUM_SEARCHED), prompts()[list(rows)].tolist()
+            found = search(WhisperEngine(_whisper(model)), encoded, asked, options=options, gates=plan)
+            return [[*prompt, *found[row][0].tokens] for row, prompt in enumerate(asked)]
         tokens, cache = prompts()[list(rows)], EncoderDecoderCache(DynamicCache(), DynamicCache())
         logits = stacks.decode(_whisper(model), tokens, encoded, plan, cache=cache)
         for _ in range(NUM_SEARCHED):
@@ -127,6 +145,11 @@ def positions_of(modules: Sequence[nn.Module]) -> Iterator[list[list[int]]]:
             handle.remove()
 
 
+def _in_chunks(decoder: PackedDecoder, parts: Sequence[Tensor], encoded: SpeechStates, plan: GatePlan | None) -> Tensor:
+    state = decoder.start(encoded, plan)
+    return decoder.logits(torch.cat([decoder.states(part[:, None], state)[:, 0] for part in parts], dim=1))
+
+
 def _whisper(model: nn.Module) -> WhisperForConditionalGeneration:
     assert isinstance(model, WhisperForConditionalGeneration)
     return model
@@ -134,9 +157,9 @@ def _whisper(model: nn.Module) -> WhisperForConditionalGeneration:
 
 @final
 class TestWhisper(ConformanceSuite):
-    @pytest.fixture
-    def case(self) -> WhisperCase:
-        return WhisperCase()
+    @pytest.fixture(params=[False, True], ids=["transformers' cache", "our engine"])
+    def case(self, request: pytest.FixtureRequest) -> WhisperCase:
+        return WhisperCase(packed=request.param)
 
 
 @torch.no_grad()

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from skipwise.features import SpeechStates
 from skipwise.gating import GateAdapter, GatePlan, GateSample, GateSite, LayerwiseGates, Planner
 from skipwise.gating.steps import StepPlanner
+from skipwise.models.precision import Dtype
+from skipwise.models.speech_engine import SpeechConfig, SpeechEngine
 
 GATES_FOLDER = "gates"
 """Where gates lie in a model's folder."""
@@ -117,6 +119,26 @@ class ModelFamily(ABC):
     @abstractmethod
     def settle(self, network: nn.Module, held: HeldGates) -> None:
         """Make the network's own forward follow what it holds; where it holds nothing, it is the base again."""
+
+    @abstractmethod
+    def config(self, network: nn.Module) -> SpeechConfig:
+        """Return the words and sizes that decoding reads.
+
+        Raises:
+            SkipwiseError: if the model does not say enough of its tokens to be decoded.
+        """
+
+    @abstractmethod
+    def engine(self, network: nn.Module, dtype: Dtype = "fp32") -> SpeechEngine:
+        """Return what decoding runs: the network packed in one precision.
+
+        Raises:
+            SkipwiseError: if the weights do not fit into `dtype`.
+        """
+
+    @abstractmethod
+    def num_decoder_weights(self, network: nn.Module) -> int:
+        """Return the weights of the decoder: how many decide which precision is the fastest."""
 
     @abstractmethod
     def embed(self, network: nn.Module, features: SpeechStates) -> SpeechStates:

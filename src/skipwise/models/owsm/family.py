@@ -9,8 +9,11 @@ from torch import Tensor, nn
 
 from skipwise.features import SpeechStates
 from skipwise.models.family import DecoderGates, EncoderGates, HeldGates, ModelFamily, NetworkDescription
+from skipwise.models.owsm.architecture import OwsmArchitecture
+from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.loading import MODEL_TYPE, base_state
 from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.precision import Dtype
 
 
 @final
@@ -41,6 +44,15 @@ class OwsmFamily(ModelFamily):
 
     def settle(self, network: nn.Module, held: HeldGates) -> None:
         """Do nothing: plans come in as arguments, and whoever calls asks `planner_of` for them."""
+
+    def config(self, network: nn.Module) -> OwsmArchitecture:
+        return _owsm(network).config
+
+    def engine(self, network: nn.Module, dtype: Dtype = "fp32") -> OwsmEngine:
+        return OwsmEngine(_owsm(network), dtype)
+
+    def num_decoder_weights(self, network: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in _owsm(network).decoder.parameters())
 
     def embed(self, network: nn.Module, features: SpeechStates) -> SpeechStates:
         return _owsm(network).embed(features)

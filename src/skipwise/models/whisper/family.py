@@ -10,8 +10,11 @@ from transformers import WhisperForConditionalGeneration
 
 from skipwise.features import SpeechStates
 from skipwise.models.family import DecoderGates, EncoderGates, HeldGates, ModelFamily, NetworkDescription
+from skipwise.models.precision import Dtype
 from skipwise.models.whisper import network as stacks
+from skipwise.models.whisper.engine import WhisperEngine
 from skipwise.models.whisper.live import LiveGates
+from skipwise.models.whisper.tokens import WhisperTokens
 from skipwise.models.whisper.words import WhisperWords
 
 
@@ -46,6 +49,16 @@ class WhisperFamily(ModelFamily):
     def settle(self, network: nn.Module, held: HeldGates) -> None:
         assert isinstance(held, LiveGates)
         held.settle()
+
+    def config(self, network: nn.Module) -> WhisperTokens:
+        model = _whisper(network)
+        return WhisperTokens.of(model.config, model.generation_config)
+
+    def engine(self, network: nn.Module, dtype: Dtype = "fp32") -> WhisperEngine:
+        return WhisperEngine(_whisper(network), dtype)
+
+    def num_decoder_weights(self, network: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in _whisper(network).model.decoder.parameters())
 
     def embed(self, network: nn.Module, features: SpeechStates) -> SpeechStates:
         return stacks.embed(_whisper(network), features)
