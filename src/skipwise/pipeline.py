@@ -16,6 +16,7 @@ from typing import Literal, final
 import numpy as np
 import torch
 from jaxtyping import Float32
+from torch import nn
 
 from skipwise.audio import SAMPLE_RATE, AudioSource, load_audio, stream_audio
 from skipwise.data.languages import to_iso639_3
@@ -34,11 +35,13 @@ from skipwise.decoding.work import (
 )
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.gating import Budget, Context, Planner
+from skipwise.models.attach import device_of
 from skipwise.models.extractors import ContextExtractors
-from skipwise.models.owsm.engine import OwsmEngine
-from skipwise.models.owsm.loading import OwsmModel, load_owsm
+from skipwise.models.family import SpeechModel, Vocabulary
+from skipwise.models.loading import load_model
 from skipwise.models.planners import Gates, budget_of, model_for, planner_for
 from skipwise.models.precision import Dtype, check_dtype
+from skipwise.models.registry import family_of
 
 
 @final
@@ -47,7 +50,7 @@ class Transcriber:
 
     def __init__(
         self,
-        model: OwsmModel | str | Path | None = None,
+        model: SpeechModel[nn.Module, Vocabulary] | str | Path | None = None,
         *,
         gates: Gates = "auto",
         sparsity: float | Budget | None = None,
@@ -68,35 +71,37 @@ class Transcriber:
                 the device does not compute in `dtype`.
         """
         if model is None:  # by its role, not by where this installation keeps it: results name their model
-            model = replace(load_owsm(reference_model(), device=_checked_device(device)), name="reference")
-        elif not isinstance(model, OwsmModel):
-            model = load_owsm(model, device=_checked_device(device))
+            model = replace(load_model(reference_model(), device=_checked_device(device)), name="reference")
+        elif not isinstance(model, SpeechModel):
+            model = load_model(model, device=_checked_device(device))
         if model.network.training:
             raise SkipwiseError(
                 "this model is in training mode, so its dropout is on. Call model.network.eval() first."
             )
+        family = family_of(model.network)
+        config = family.config(model.network)
         self.planner: Planner = planner_for(model, gates, budget_of(sparsity, exact=exact))
         self.model = model_for(model, self.planner)
-        self._extractors = ContextExtractors.of_planner(self.planner, num_mel_bins=model.network.config.num_mel_bins)
-        num_weights = sum(parameter.numel() for parameter in model.network.decoder.parameters())
-        device = model.network.feature_mean.device
-        self.engine = OwsmEngine(self.model.network, check_dtype(dtype, device, num_weights=num_weights))
+        self._extractors = ContextExtractors.of_planner(self.planner, num_mel_bins=config.num_mel_bins)
+        num_weights = family.num_decoder_weights(model.network)
+        packed = check_dtype(dtype, device_of(model.network), num_weights=num_weights)
+        self.engine = family.engine(self.model.network, packed)
         self.options = options or DecodeOptions()
         self._decoder = WindowDecoder(self.engine, model.vocabulary, self.planner, self.options)
-        if self.options.timestamps and not model.network.config.timestamps_share:
+        if self.options.timestamps and not config.timestamps_share:
             _warn_untrained(model, "timestamps")
-        if self.options.condition_on_previous and not model.network.config.previous_text_share:
+        if self.options.condition_on_previous and not config.previous_text_share:
             _warn_untrained(model, "previous text")
 
     @property
     def languages(self) -> tuple[str, ...]:
         """Languages that the model knows, ISO 639-3."""
-        return self.model.network.config.languages
+        return self.engine.config.languages
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks that the model knows."""
-        return self.model.network.config.tasks
+        return self.engine.config.tasks
 
     def context(self, language: str | None, task: str = "asr") -> Context:
         """Return the context that a request's gates are decided from; a language of None is to be predicted.
@@ -104,7 +109,7 @@ class Transcriber:
         Raises:
             SkipwiseError: if the model does not know the language or the task, or the options do not suit the task.
         """
-        config = self.model.network.config
+        config = self.engine.config
         context = Context(language=None if language is None else _language(language), task=task)
         config.prompt(context.language or config.languages[0], task)
         self.options.check_task(task)
@@ -135,7 +140,7 @@ class Transcriber:
             parts = (part for index, request in enumerate(requests) for part in self._chained(index, request))
         else:
             jobs = (job for index, request in enumerate(requests) for job in self._jobs(index, request))
-            batches = make_batches(jobs, batch_s, window_s=self.model.network.config.window_s)
+            batches = make_batches(jobs, batch_s, window_s=self.engine.config.window_s)
             parts = (part for batch in batches for part in self._parts(batch))
         for _, group in groupby(parts, key=lambda part: part.stretch.index):
             yield to_transcript(list(group))
@@ -151,7 +156,7 @@ class Transcriber:
 
     def _start(self, request: Request) -> tuple[Context, str | None]:
         """What is known of a request before it is read."""
-        if request.previous_text is not None and not self.model.network.config.previous_text_share:
+        if request.previous_text is not None and not self.engine.config.previous_text_share:
             _warn_untrained(self.model, "previous text")
         context = self.context(request.language, request.task)
         return replace(context, speaker=request.speaker, event=request.event), request.previous_text
@@ -176,7 +181,7 @@ class Transcriber:
             own = self._extractors.complete(context, torch.tensor(samples))
             stretch = Stretch(index, request, own, start_s, start_s + window_s)
             (part,) = self._parts([_job(stretch, samples, previous_text)])
-            cut = cut_at_last_sentence(part.segment.tokens, self.model.network.config)
+            cut = cut_at_last_sentence(part.segment.tokens, self.engine.config)
             segment = self._decoder.cut(part.segment, cut)
             timings = replace(part.timings, audio_s=segment.end_s - segment.start_s)
             audio.advance(len(samples) if cut.advance_s is None else round(cut.advance_s * SAMPLE_RATE))
@@ -188,7 +193,7 @@ class Transcriber:
 
     @property
     def _max_window_s(self) -> float:
-        config = self.model.network.config
+        config = self.engine.config
         return min(config.max_window_s, config.window_s or config.max_window_s)
 
     def _parts(self, batch: Sequence[Job]) -> Iterator[Part]:
@@ -212,7 +217,7 @@ def reference_model() -> Path:
     return folder
 
 
-def _warn_untrained(model: OwsmModel, what: str) -> None:
+def _warn_untrained(model: SpeechModel[nn.Module, Vocabulary], what: str) -> None:
     warnings.warn(
         f"{model.name} was not trained with {what}: expect invented text. Use a model that was, such as an OWSM.",
         SkipwiseWarning,

@@ -64,8 +64,8 @@ class FamilyCase(ABC):
         """Return all its sites."""
 
     @abstractmethod
-    def modules(self, model: nn.Module, site: GateSite) -> nn.Module:
-        """Return the module that a closed site does not execute, its layer norm included."""
+    def modules(self, model: nn.Module, site: GateSite) -> tuple[nn.Module, ...]:
+        """Return the modules that a closed site does not execute, its layer norm among them; each runs once."""
 
     @abstractmethod
     def shared_modules(self, model: nn.Module) -> list[SharedModule]:

@@ -50,8 +50,8 @@ class OwsmCase(FamilyCase):
     def sites(self, model: nn.Module) -> tuple[GateSite, ...]:
         return _owsm(model).config.gate_sites()
 
-    def modules(self, model: nn.Module, site: GateSite) -> nn.Module:
-        return model.get_submodule(f"{site.stack}.layers.{site.layer}.{site.kind}")
+    def modules(self, model: nn.Module, site: GateSite) -> tuple[nn.Module, ...]:
+        return (model.get_submodule(f"{site.stack}.layers.{site.layer}.{site.kind}"),)
 
     def shared_modules(self, model: nn.Module) -> list[SharedModule]:
         return [

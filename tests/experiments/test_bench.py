@@ -241,6 +241,10 @@ def test_whispers_of_like_size_decode_as_many_tokens(subject: Subject, settings:
     record = measure_whisper(subject, settings, lambda: None)
     peers = ("transformers", "ctranslate2 float32", "ctranslate2 int8")
     assert set(record["token_ratios"]) == {f"{peer}, beam {beam}" for peer in peers for beam in settings.beam_sizes}
+    assert set(record["owsm_token_ratios"]) == set(record["token_ratios"])
+    ours = {f"skipwise {dtype}{part}" for dtype in settings.dtypes for part in ("", ", half of the decoder closed")}
+    assert all(set(ratios) == ours for ratios in record["token_ratios"].values())
+    assert all(len(ratios) == len(settings.dtypes) for ratios in record["encoder_ratios"].values())
     assert {f"{peer}, encoder" for peer in peers} < set(record["rounds"]) and record["missing"] == []
 
 

@@ -9,9 +9,9 @@ from skipwise.decoding import DecodeOptions, search
 from skipwise.gating import AdapterPlanner, Context, GateConfig, GatePlan, LayerPlanner, LocalPredictorConfig
 from skipwise.models.attach import attach
 from skipwise.models.owsm.engine import OwsmEngine
-from skipwise.models.owsm.layerwise import prompt_positions
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.planned import decoder_gates, encode_planned
+from skipwise.models.prompt import prompt_positions
 from skipwise.pipeline import Request, Transcriber
 from tests.tiny import tiny_model, tiny_network, tone
 

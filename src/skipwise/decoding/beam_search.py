@@ -20,10 +20,9 @@ from skipwise.decoding.ctc_prefix import CtcPrefixScorer, CtcStep
 from skipwise.decoding.ended import EndedHypotheses
 from skipwise.decoding.hypothesis import Hypothesis
 from skipwise.decoding.options import DecodeOptions
-from skipwise.decoding.token_rules import TokenRules
 from skipwise.features import SpeechStates
 from skipwise.models.engine.decoder import DecoderGates
-from skipwise.models.owsm.engine import OwsmEngine
+from skipwise.models.speech_engine import SpeechEngine
 
 PRE_BEAM_RATIO = 1.5
 """Candidates that the CTC head scores, for each place in the beam: ESPnet's `pre_beam_ratio`."""
@@ -38,17 +37,17 @@ class BeamSearch:
 
     def __init__(
         self,
-        engine: OwsmEngine,
+        engine: SpeechEngine,
         encoded: SpeechStates,
         prompts: Int[Tensor, "batch prompt"],
         options: DecodeOptions,
         gates: DecoderGates,
     ) -> None:
-        no_times = (prompts == engine.config.no_timestamps_token_id).any(dim=1)
         self._decoder, self._options, self._eos = engine.decoder, options, engine.config.eos_token_id
-        self._rules = TokenRules(engine.config, always_without_times=bool(no_times.all()))
+        self._rules = engine.rules(prompts)
+        most = None if engine.max_positions is None else max(1, engine.max_positions - prompts.shape[1])
         self._ended = [
-            EndedHypotheses(options, num_frames=num_frames, prompt_length=prompts.shape[1])
+            EndedHypotheses(options, num_frames=num_frames, prompt_length=prompts.shape[1], most_tokens=most)
             for num_frames in encoded.num_frames.tolist()
         ]
         # the rest belongs to the utterances that are still searched
@@ -58,7 +57,9 @@ class BeamSearch:
         self._prefix_BKL = self._new_BKL = prompts[:, None]
         self._scores_BK = torch.zeros(prompts.shape[0], 1, device=prompts.device)
         uncounted = prompts.shape[1] - 1 if options.ctc_skips_prompt else 0
-        self._ctc = CtcPrefixScorer.of(engine.network, encoded, uncounted) if options.ctc_weight > 0 else None
+        self._ctc = (
+            CtcPrefixScorer.of(engine.ctc, encoded, uncounted) if engine.ctc and options.ctc_weight > 0 else None
+        )
         self._ctc_state = None if self._ctc is None else self._ctc.start()
 
     def run(self) -> list[list[Hypothesis]]:

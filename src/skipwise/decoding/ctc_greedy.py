@@ -9,11 +9,11 @@ import torch
 
 from skipwise.decoding.hypothesis import Hypothesis
 from skipwise.features import SpeechStates
-from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.speech_engine import CtcHead
 
 
 @torch.inference_mode()
-def ctc_greedy(network: OwsmNetwork, encoded: SpeechStates) -> list[Hypothesis]:
+def ctc_greedy(network: CtcHead, encoded: SpeechStates) -> list[Hypothesis]:
     """Return the best path of each row; its score is the path's log-probability."""
     blank = network.config.pad_token_id
     best, tokens = network.ctc_logits(encoded).float().log_softmax(dim=-1).max(dim=-1)

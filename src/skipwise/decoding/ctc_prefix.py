@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from skipwise.features import SpeechStates
-from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.speech_engine import CtcHead
 
 LOG_ZERO = -1e10
 
@@ -72,7 +72,7 @@ class CtcStep:
 class CtcPrefixScorer:
     """Scores the next tokens of a batch of prefixes by the CTC head."""
 
-    network: OwsmNetwork
+    network: CtcHead
     encoded: SpeechStates
     log_norm: Float[Tensor, "batch time"]
     """`network.ctc_log_normalizer(encoded)`."""
@@ -82,7 +82,7 @@ class CtcPrefixScorer:
     """Tokens after the first of a prefix that are no output of the CTC head: none in ESPnet."""
 
     @classmethod
-    def of(cls, network: OwsmNetwork, encoded: SpeechStates, num_uncounted: int = 0) -> CtcPrefixScorer:
+    def of(cls, network: CtcHead, encoded: SpeechStates, num_uncounted: int = 0) -> CtcPrefixScorer:
         """Return the scorer of a batch."""
         log_norm = network.ctc_log_normalizer(encoded)
         blank = encoded.num_frames.new_full((log_norm.shape[0], 1), network.config.pad_token_id)
@@ -143,7 +143,7 @@ class CtcPrefixScorer:
 
 
 def _log_probs(
-    network: OwsmNetwork, encoded: SpeechStates, log_norm: Tensor, tokens: Int[Tensor, "batch tokens"]
+    network: CtcHead, encoded: SpeechStates, log_norm: Tensor, tokens: Int[Tensor, "batch tokens"]
 ) -> Float[Tensor, "batch tokens time"]:
     """The log-probabilities of some tokens; a frame beyond a row's end is a certain blank: it changes nothing."""
     log_probs = network.ctc_logits_of(encoded, tokens) - log_norm[:, None]

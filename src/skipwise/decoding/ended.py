@@ -29,9 +29,13 @@ class _Ended:
 class EndedHypotheses:
     """Collects what ends, one step after the other."""
 
-    def __init__(self, options: DecodeOptions, *, num_frames: int, prompt_length: int) -> None:
+    def __init__(
+        self, options: DecodeOptions, *, num_frames: int, prompt_length: int, most_tokens: int | None = None
+    ) -> None:
+        """Follow `options`; `most_tokens` is what the decoder takes at most after the prompt."""
         self._options, self._prompt_length = options, prompt_length
-        self._most = options.max_tokens(num_frames)
+        asked = options.max_tokens(num_frames)
+        self._most = asked if most_tokens is None else min(asked, most_tokens)
         self._fewest = options.min_tokens(num_frames)
         self._ended: list[_Ended] = []
 

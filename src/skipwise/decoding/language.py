@@ -11,12 +11,12 @@ from torch import Tensor
 
 from skipwise.features import SpeechStates
 from skipwise.models.engine.decoder import DecoderGates
-from skipwise.models.owsm.engine import OwsmEngine
+from skipwise.models.speech_engine import SpeechEngine
 
 
 @torch.inference_mode()
 def predict_language(
-    engine: OwsmEngine, encoded: SpeechStates, gates: DecoderGates = None
+    engine: SpeechEngine, encoded: SpeechStates, gates: DecoderGates = None
 ) -> Float[Tensor, "batch languages"]:
     """Return the probability of each of the model's languages (`engine.config.languages`) for each row."""
     config, device = engine.config, encoded.states.device

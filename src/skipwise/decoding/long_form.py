@@ -12,8 +12,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float32
 
-from skipwise.models.owsm.architecture import OwsmArchitecture
-from skipwise.models.owsm.vocabulary import TIMESTAMP_STEP_S
+from skipwise.models.speech_engine import TIMESTAMP_STEP_S, SpeechConfig
 
 SHORTEST_S = 0.2
 """`skip_last_chunk_threshold`: less than this at the end is not decoded, and no window begins less than this after the
@@ -34,7 +33,7 @@ class Cut:
     """Where the next window begins, in seconds from this one's begin; None: behind this one."""
 
 
-def cut_at_last_sentence(tokens: Sequence[int], config: OwsmArchitecture) -> Cut:
+def cut_at_last_sentence(tokens: Sequence[int], config: SpeechConfig) -> Cut:
     """Return which of a window's tokens hold, and where to go on.
 
     A sentence without an end, or one of several that ends after 29 s, is left to the next window. Where that would lead

@@ -16,14 +16,14 @@ from skipwise.features import SpeechStates
 from skipwise.gating import GatePlan
 from skipwise.gating.steps import StepPlanner
 from skipwise.models.engine.decoder import DecoderGates
-from skipwise.models.owsm.engine import OwsmEngine
+from skipwise.models.speech_engine import SpeechEngine
 
 _MIN_LENGTH_STEP = 0.1
 
 
 @torch.inference_mode()
 def search(
-    engine: OwsmEngine,
+    engine: SpeechEngine,
     encoded: SpeechStates,
     prompts: Sequence[Sequence[int]],
     *,
@@ -47,8 +47,11 @@ def search(
         )
     if isinstance(gates, GatePlan):
         gates = gates.expand(len(prompts))
+    if engine.ctc is None and (options.method == "ctc" or options.ctc_weight > 0):
+        raise SkipwiseError("this model has no CTC head: use the method attention, with ctc_weight 0.")
     if options.method == "ctc":
-        return [[hypothesis] for hypothesis in ctc_greedy(engine.network, encoded)]
+        assert engine.ctc is not None
+        return [[hypothesis] for hypothesis in ctc_greedy(engine.ctc, encoded)]
     found: list[list[Hypothesis]] = [[] for _ in prompts]
     for length in sorted({len(prompt) for prompt in prompts}):
         rows = [row for row, prompt in enumerate(prompts) if len(prompt) == length]
@@ -58,7 +61,7 @@ def search(
 
 
 def _long_enough(
-    engine: OwsmEngine,
+    engine: SpeechEngine,
     encoded: SpeechStates,
     prompts: Sequence[Sequence[int]],
     rows: list[int],

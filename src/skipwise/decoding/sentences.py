@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from skipwise.models.owsm.architecture import OwsmArchitecture
-from skipwise.models.owsm.vocabulary import TIMESTAMP_STEP_S, OwsmVocabulary
+from skipwise.models.family import Vocabulary
+from skipwise.models.speech_engine import TIMESTAMP_STEP_S, SpeechConfig
 
 
 @final
@@ -23,7 +23,7 @@ class Sentence:
 
 
 def sentences_of(
-    tokens: Sequence[int], config: OwsmArchitecture, vocabulary: OwsmVocabulary, *, start_s: float, end_s: float
+    tokens: Sequence[int], config: SpeechConfig, vocabulary: Vocabulary, *, start_s: float, end_s: float
 ) -> tuple[Sentence, ...]:
     """Return the sentences of a window that lies from `start_s` to `end_s`: `<start> words <end> <start> ...`.
 

@@ -26,9 +26,10 @@ from skipwise.features import SpeechStates
 from skipwise.gating import Context, GatePlan, Planner
 from skipwise.gating.steps import StepPlanner
 from skipwise.memory import is_out_of_memory
-from skipwise.models.owsm.engine import OwsmEngine
-from skipwise.models.owsm.vocabulary import OwsmVocabulary
+from skipwise.models.attach import device_of
+from skipwise.models.family import Vocabulary
 from skipwise.models.planned import decoder_gates, encode_planned
+from skipwise.models.speech_engine import SpeechEngine
 
 _NOTHING_FOUND = Hypothesis(tokens=(), score=0.0, finished=False)
 
@@ -37,9 +38,7 @@ _NOTHING_FOUND = Hypothesis(tokens=(), score=0.0, finished=False)
 class WindowDecoder:
     """Decodes windows under the plans of one planner. Holds no state of a call: threads may share it."""
 
-    def __init__(
-        self, engine: OwsmEngine, vocabulary: OwsmVocabulary, planner: Planner, options: DecodeOptions
-    ) -> None:
+    def __init__(self, engine: SpeechEngine, vocabulary: Vocabulary, planner: Planner, options: DecodeOptions) -> None:
         self._engine, self._vocabulary = engine, vocabulary
         self._planner, self._options = planner, options
 
@@ -92,12 +91,11 @@ class WindowDecoder:
 
     @torch.inference_mode()
     def _together(self, batch: Sequence[Job]) -> list[Part]:
-        network = self._engine.network
-        device = network.feature_mean.device
+        device = device_of(self._engine.network)
         contexts = [job.stretch.context for job in batch]
         clock = _Clock(device)
 
-        features = network.extract([job.samples.to(device) for job in batch if job.samples is not None])
+        features = self._engine.extract([job.samples.to(device) for job in batch if job.samples is not None])
         features_s = clock.lap()
         embedded = self._engine.embed(features)
         encoded, encoder_plan = encode_planned(self._engine.encode, self._planner, contexts, embedded)
@@ -136,15 +134,17 @@ class WindowDecoder:
     def _heard(self, contexts: Sequence[Context], encoded: SpeechStates) -> list[Context]:
         """The contexts, with the likeliest language where none was given."""
         unknown = [row for row, context in enumerate(contexts) if context.language is None]
-        heard = list(contexts)
+        heard, known = list(contexts), self._engine.config.languages
+        if len(known) == 1:
+            return [replace(context, language=known[0]) for context in contexts]
         if unknown:
             rows = encoded.select(torch.tensor(unknown, device=encoded.states.device))
             starts = [[self._engine.config.bos_token_id]] * len(unknown)
-            known = [contexts[row] for row in unknown]
-            gates = decoder_gates(self._engine.network, self._planner, known, rows, starts)
+            asked = [contexts[row] for row in unknown]
+            gates = decoder_gates(self._engine.network, self._planner, asked, rows, starts)
             best = predict_language(self._engine, rows, gates).argmax(dim=1).tolist()
             for row, language in zip(unknown, best, strict=True):
-                heard[row] = replace(contexts[row], language=self._engine.config.languages[language])
+                heard[row] = replace(contexts[row], language=known[language])
         return heard
 
     def _prompt(self, job: Job, context: Context) -> list[int]:

@@ -118,7 +118,7 @@ class GateBase:
     """The base model that an adapter belongs to."""
 
     family: str
-    """Model family: `owsm`."""
+    """Model family, by its `model_type`: `owsm`, `whisper`."""
     fingerprint: str
     """Hash of the base's weights; an adapter refuses any other."""
     hidden_size: int

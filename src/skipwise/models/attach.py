@@ -14,8 +14,7 @@ from skipwise.errors import SkipwiseError
 from skipwise.gating import OPEN_PLANNER, AdapterPlanner, FixedPlanner, GateAdapter, GateConfig, GatePlan, Planner
 from skipwise.gating.adapter import GateBase
 from skipwise.models.lora import put_on, take_off
-from skipwise.models.owsm.loading import base_state
-from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.registry import family_of, held_gates
 
 _SAMPLED_VALUES = 256
 
@@ -23,14 +22,16 @@ _SAMPLED_VALUES = 256
 def attach(model: nn.Module, gates: GateConfig | GateAdapter | str | Path) -> GateAdapter:
     """Put gates on a model, in place, and return their adapter: a fresh one for a config, else the one given or saved.
 
-    Changes of the base that belong to the adapter (LoRA) are made too. The model is an `OwsmNetwork` or the
-    `OwsmForConditionalGeneration` around one.
+    Changes of the base that belong to the adapter (LoRA) are made too. The model is one of a family that
+    `skipwise.models.registry` knows: an OWSM, its transformers class around it, or transformers' Whisper.
 
     Raises:
         SkipwiseError: if the model has gates already, or the adapter belongs to another base.
     """
-    network = network_of(model)
-    if network.gate_adapter is not None:
+    family = family_of(model)
+    network = family.network(model)
+    held = family.held(network)
+    if held.gate_adapter is not None:
         raise SkipwiseError("this model has gates already. Call detach(model) first.")
     base = describe_base(network)
     match gates:
@@ -42,8 +43,9 @@ def attach(model: nn.Module, gates: GateConfig | GateAdapter | str | Path) -> Ga
             adapter = GateAdapter.from_pretrained(gates)
     check_base(adapter, base)
     if adapter.lora is not None:
-        put_on(network, adapter.lora)
-    network.gate_adapter = adapter.to(network.feature_mean.device)
+        put_on(network, held, adapter.lora)
+    held.gate_adapter = adapter.to(device_of(network))
+    family.settle(network, held)
     return adapter
 
 
@@ -59,10 +61,13 @@ def check_base(adapter: GateAdapter, base: GateBase) -> None:
 
 def detach(model: nn.Module) -> GateAdapter | None:
     """Take the gates off a model, in place, and return them; the model is bit for bit what it was."""
-    network = network_of(model)
-    adapter = network.gate_adapter
-    network.gate_adapter = None
-    take_off(network)
+    family = family_of(model)
+    network = family.network(model)
+    held = family.held(network)
+    adapter = held.gate_adapter
+    take_off(network, held)
+    held.gate_adapter = None
+    family.settle(network, held)
     return adapter
 
 
@@ -72,51 +77,56 @@ def gated(model: nn.Module, plan: GatePlan) -> Iterator[None]:
 
     For transformers' `generate()` and for notebooks: one call at a time. Our own decoding takes plans as arguments.
     """
-    network = network_of(model)
-    unknown = set(plan.sites) - set(network.config.gate_sites())
+    family = family_of(model)
+    network = family.network(model)
+    unknown = set(plan.sites) - set(family.describe(network).sites)
     if unknown:
         raise SkipwiseError(f"the model has no site {', '.join(sorted(map(str, unknown)))}.")
-    before = network.forced_planner
-    network.forced_planner = FixedPlanner(plan)
+    held = family.held(network)
+    before = held.forced_planner
+    held.forced_planner = FixedPlanner(plan)
     try:
+        family.settle(network, held)
         yield
     finally:
-        network.forced_planner = before
+        held.forced_planner = before
+        family.settle(network, held)
 
 
 def planner_of(model: nn.Module) -> Planner:
     """Return what decides a model's plans now: a `gated` block, else the attached adapter, else nothing is skipped."""
-    network = network_of(model)
-    if network.forced_planner is not None:
-        return network.forced_planner
-    return OPEN_PLANNER if network.gate_adapter is None else AdapterPlanner(network.gate_adapter)
+    held = held_gates(network_of(model))
+    if held.forced_planner is not None:
+        return held.forced_planner
+    return OPEN_PLANNER if held.gate_adapter is None else AdapterPlanner(held.gate_adapter)
 
 
-def network_of(model: nn.Module) -> OwsmNetwork:
-    """Return the network that gates go on: the model itself, or what its transformers class holds under `model`.
+def network_of(model: nn.Module) -> nn.Module:
+    """Return the network that gates go on: the model itself, or what its transformers class holds.
 
     Raises:
-        SkipwiseError: if there is none.
+        SkipwiseError: if the model is of no known family.
     """
-    network = model if isinstance(model, OwsmNetwork) else dict(model.named_children()).get("model")
-    if not isinstance(network, OwsmNetwork):
-        raise SkipwiseError(
-            f"gates go on an OwsmNetwork or an OwsmForConditionalGeneration; got a {type(model).__name__}. "
-            "Load the model with skipwise, or with OwsmForConditionalGeneration.from_pretrained."
-        )
-    return network
+    return family_of(model).network(model)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return where the weights of a network lie."""
+    return next(network.parameters()).device
 
 
 def describe_base(model: nn.Module) -> GateBase:
     """Return what an adapter must know of its base."""
-    network = network_of(model)
+    family = family_of(model)
+    network = family.network(model)
+    described = family.describe(network)
     return GateBase(
-        family="owsm",
+        family=family.name,
         fingerprint=fingerprint(network),
-        hidden_size=network.config.hidden_size,
-        sites=network.config.gate_sites(),
-        languages=network.config.languages,
-        tasks=network.config.tasks,
+        hidden_size=described.hidden_size,
+        sites=described.sites,
+        languages=described.languages,
+        tasks=described.tasks,
     )
 
 
@@ -127,7 +137,8 @@ def fingerprint(model: nn.Module) -> str:
     Names, shapes and 256 evenly spaced values of each tensor enter, so that a model of billions takes milliseconds.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(base_state(network_of(model)).items()):
+    family = family_of(model)
+    for name, tensor in sorted(family.base_state(family.network(model)).items()):
         flat = tensor.reshape(-1)
         sampled = flat[:: max(1, flat.numel() // _SAMPLED_VALUES)][:_SAMPLED_VALUES]
         digest.update(f"{name}{tuple(tensor.shape)}".encode())

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating import LoraWeights
-from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.family import HeldGates
+from skipwise.models.registry import family_of, held_gates
+
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 
 @torch.no_grad()
-def put_on(network: OwsmNetwork, lora: LoraWeights) -> None:
-    """Add the changes to the weights of a network, which keeps its own ones aside.
+def put_on(network: nn.Module, held: HeldGates, lora: LoraWeights) -> None:
+    """Add the changes to the weights of a network; its own ones are kept in `held`.
 
     Raises:
         SkipwiseError: if the network has no such layer, or one of another size; nothing is changed then.
     """
-    assert not network.base_weights
+    assert not held.base_weights
     layers = {name: _linear(network, name, lora) for name in lora.layers}
     originals: dict[str, nn.Parameter] = {}
     for name, layer in layers.items():
@@ -28,31 +31,40 @@ def put_on(network: OwsmNetwork, lora: LoraWeights) -> None:
         originals[name] = own
         changed = layer.weight + lora.delta(name).to(layer.weight)
         layer.weight = nn.Parameter(changed, requires_grad=layer.weight.requires_grad)
-    network.base_weights = originals
+    held.base_weights = originals
 
 
-def take_off(network: OwsmNetwork) -> None:
+def take_off(network: nn.Module, held: HeldGates) -> None:
     """Give a network its own weights back: the very tensors that it had."""
-    for name, weight in network.base_weights.items():
+    for name, weight in held.base_weights.items():
         network.get_submodule(name).weight = weight
-    network.base_weights = {}
+    held.base_weights = {}
 
 
-def changed_copy(network: OwsmNetwork, lora: LoraWeights) -> OwsmNetwork:
+def changed_copy(network: AnyNetwork, lora: LoraWeights) -> AnyNetwork:
     """Return a network with the changes on; it shares all other weights with `network`, which stays as it is."""
-    copied = sharing_copy(network)
-    take_off(copied)
-    put_on(copied, lora)
+    copied = unchanged_copy(network)
+    family = family_of(copied)
+    held = family.held(copied)
+    put_on(copied, held, lora)
+    family.settle(copied, held)
     return copied
 
 
-def sharing_copy(network: OwsmNetwork) -> OwsmNetwork:
+def unchanged_copy(network: AnyNetwork) -> AnyNetwork:
+    """Return a network of the base's own weights, which it shares with `network`."""
+    copied = sharing_copy(network)
+    take_off(copied, held_gates(copied))
+    return copied
+
+
+def sharing_copy(network: AnyNetwork) -> AnyNetwork:
     """Return a network of the same weights, not of copies of them."""
-    shared = [*network.parameters(), *network.buffers(), *network.base_weights.values()]
+    shared = [*network.parameters(), *network.buffers(), *held_gates(network).base_weights.values()]
     return copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
 
 
-def _linear(network: OwsmNetwork, name: str, lora: LoraWeights) -> nn.Linear:
+def _linear(network: nn.Module, name: str, lora: LoraWeights) -> nn.Linear:
     found = dict(network.named_modules()).get(name)
     change = lora.layers[name]
     size = (change.up.shape[0], change.down.shape[1])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from skipwise.features import SpeechStates
 from skipwise.gating import Context, GatePlan, LayerPlanner, Planner
 from skipwise.gating.steps import StepPlanner
-from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.registry import family_of
 
 Encode = Callable[[SpeechStates, GatePlan | LayerPlanner], SpeechStates]
 """Runs an encoder over the output of its embedding."""
@@ -26,7 +27,7 @@ def encode_planned(
 
 
 def decoder_gates(
-    network: OwsmNetwork,
+    network: nn.Module,
     planner: Planner,
     contexts: Sequence[Context],
     encoded: SpeechStates,
@@ -41,5 +42,5 @@ def decoder_gates(
         return decided
     device = encoded.states.device
     padded = pad_sequence([torch.tensor(list(prompt), device=device) for prompt in prompts], batch_first=True)
-    network.decode(padded, encoded, decided)
+    family_of(network).decode(network, padded, encoded, decided)
     return decided.plan()

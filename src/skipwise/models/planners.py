@@ -9,9 +9,10 @@ from typing import Literal
 from skipwise.errors import SkipwiseError
 from skipwise.gating import OPEN_PLANNER, AdapterPlanner, Budget, FixedPlanner, GateAdapter, GatePlan, Planner
 from skipwise.gating.shuffle import followed_adapter
-from skipwise.models.attach import check_base, describe_base
-from skipwise.models.lora import changed_copy, sharing_copy, take_off
-from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel
+from skipwise.models.attach import check_base, describe_base, device_of
+from skipwise.models.family import GATES_FOLDER, SpeechModel
+from skipwise.models.lora import changed_copy, unchanged_copy
+from skipwise.models.registry import family_of, held_gates
 
 Gates = Literal["auto", "none"] | str | Path | GateAdapter | GatePlan | Planner | None
 """Those beside the model if it has some; none (`none` or None); a folder or Hub name; an adapter; one fixed plan; or
@@ -23,15 +24,15 @@ def budget_of(sparsity: float | Budget | None, *, exact: bool = False) -> Budget
     return sparsity if isinstance(sparsity, Budget) else Budget(sparsity=sparsity, exact=exact)
 
 
-def planner_for(model: OwsmModel, gates: Gates, budget: Budget) -> Planner:
+def planner_for(model: SpeechModel, gates: Gates, budget: Budget) -> Planner:
     """Return what decides the plans of a model that is run with `gates`, at a budget if one is asked for.
 
     Raises:
         SkipwiseError: if the gates cannot be read, belong to another base, or know no such budget.
     """
-    network, beside = model.network, model.folder / GATES_FOLDER
+    held, beside = held_gates(model.network), model.folder / GATES_FOLDER
     if gates == "auto":
-        gates = network.gate_adapter or (beside if beside.is_dir() else None)
+        gates = held.gate_adapter or (beside if beside.is_dir() else None)
     asks = budget != Budget()
     if asks and (gates in (None, "none") or isinstance(gates, GatePlan | Planner)):
         raise SkipwiseError(
@@ -49,30 +50,26 @@ def planner_for(model: OwsmModel, gates: Gates, budget: Budget) -> Planner:
             adapter = gates
         case _:
             adapter = GateAdapter.from_pretrained(gates)
-    if adapter is not network.gate_adapter:  # an attached one was checked, and its base may be in training since
-        check_base(adapter, describe_base(network))
-    return AdapterPlanner(adapter.to(network.feature_mean.device), budget)
+    if adapter is not held.gate_adapter:  # an attached one was checked, and its base may be in training since
+        check_base(adapter, describe_base(model.network))
+    return AdapterPlanner(adapter.to(device_of(model.network)), budget)
 
 
-def model_for(model: OwsmModel, planner: Planner) -> OwsmModel:
+def model_for(model: SpeechModel, planner: Planner) -> SpeechModel:
     """Return the model that follows a planner: with the changes of the base (LoRA) that belong to its adapter.
 
     Weights that do not change are shared with `model`, which stays as it is.
     """
-    adapter = followed_adapter(planner)
-    if adapter is model.network.gate_adapter and adapter is not None:
+    adapter, held = followed_adapter(planner), held_gates(model.network)
+    if adapter is held.gate_adapter and adapter is not None:
         return model
     if adapter is not None and adapter.lora is not None:
         return replace(model, network=changed_copy(model.network, adapter.lora))
-    if not model.network.base_weights:
-        return model
-    network = sharing_copy(model.network)
-    take_off(network)
-    return replace(model, network=network)
+    return replace(model, network=unchanged_copy(model.network)) if held.base_weights else model
 
 
-def _checked_plan(plan: GatePlan, model: OwsmModel) -> GatePlan:
-    sites = model.network.config.gate_sites()
+def _checked_plan(plan: GatePlan, model: SpeechModel) -> GatePlan:
+    sites = family_of(model.network).describe(model.network).sites
     unknown = [str(site) for site in plan.sites if site not in sites]
     if unknown:
         raise SkipwiseError(f"the model has no site {', '.join(unknown)}. Its sites: {', '.join(map(str, sites))}.")

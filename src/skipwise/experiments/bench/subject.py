@@ -26,6 +26,7 @@ from skipwise.models.owsm.loading import OwsmModel, load_owsm
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.vocabulary import OwsmVocabulary
 from skipwise.models.precision import check_dtype
+from skipwise.models.speech_engine import SpeechEngine
 from skipwise.pipeline import reference_model
 
 _SIZES: dict[str, tuple[int, int, int]] = {
@@ -102,16 +103,16 @@ class Subject:
 
 
 @torch.inference_mode()
-def encode_once(engine: OwsmEngine, waveforms: list[Tensor], plan: GatePlan | None = None) -> Parts:
+def encode_once(engine: SpeechEngine, waveforms: list[Tensor], plan: GatePlan | None = None) -> Parts:
     """Encode waveforms under a plan and say how long it took, features included."""
     start = time.perf_counter()
-    engine.encode(engine.embed(engine.network.extract(waveforms)), plan)
+    engine.encode(engine.embed(engine.extract(waveforms)), plan)
     return {"encoder": time.perf_counter() - start}
 
 
 @torch.inference_mode()
 def decode_once(
-    engine: OwsmEngine,
+    engine: SpeechEngine,
     encoded: SpeechStates,
     prompt: list[int],
     *,
@@ -133,7 +134,7 @@ def decode_once(
 
 
 def search_once(
-    engine: OwsmEngine,
+    engine: SpeechEngine,
     encoded: SpeechStates,
     prompt: list[int],
     *,

@@ -1,14 +1,15 @@
-"""Whispers of like size with random weights as peers from outside: transformers' `generate()`, and CTranslate2.
+"""One Whisper of a subject's size, with random weights: transformers' `generate()`, CTranslate2 and our engine run it.
 
-A Whisper of the same width and depth has the same decoder layers; its encoder has twice the frames and no cgMLP. Its
-numbers say where others stand, not how two engines run one model.
+All three decode the same weights; CTranslate2 and our engine also in int8, and our engine with half of the decoder
+closed. Beside them stands the OWSM of the same width and depth: it has the same decoder layers, but its encoder has
+half the frames, and cgMLPs.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -19,14 +20,18 @@ import numpy as np
 import torch
 
 from skipwise.errors import SkipwiseError
+from skipwise.experiments.bench.plans import uniform_plan
 from skipwise.experiments.bench.settings import BenchSettings
 from skipwise.experiments.bench.subject import Subject, encode_once, search_once
-from skipwise.experiments.bench.timing import Parts, Work, by_length, take_turns
+from skipwise.experiments.bench.timing import Parts, Rounds, Work, by_length, take_turns
+from skipwise.features import SpeechStates
+from skipwise.models.precision import Dtype, check_dtype
 
 _NUM_MELS, _NUM_FEATURES = 80, 3000
 _PROMPT = [50258, 50259, 50359, 50363]
 _END = 50257
 _COMPUTE_TYPES = ("float32", "int8")
+_HALF = "half of the decoder closed"
 
 
 @final
@@ -48,13 +53,14 @@ class TransformersWhisper:
         )
         torch.manual_seed(subject.settings.seed)
         self.model = WhisperForConditionalGeneration(config).eval()
-        self._features = torch.randn(1, _NUM_MELS, _NUM_FEATURES)
+        self.model.generation_config = _generation_config()
+        self.features = torch.randn(1, _NUM_MELS, _NUM_FEATURES)
 
     @torch.inference_mode()
     def encode(self) -> Parts:
         """Encode a window."""
         start = time.perf_counter()
-        self.model.model.encoder(self._features)
+        self.model.model.encoder(self.features)
         return {"encoder": time.perf_counter() - start}
 
     @torch.inference_mode()
@@ -62,7 +68,7 @@ class TransformersWhisper:
         """Generate as many tokens for a window that is encoded already."""
         from transformers import GenerationConfig, GenerationMixin
 
-        encoded = self.model.model.encoder(self._features)
+        encoded = self.model.model.encoder(self.features)
 
         def generate(num_tokens: int) -> int:
             config = GenerationConfig(
@@ -84,6 +90,35 @@ class TransformersWhisper:
             return int(found.shape[1]) - len(_PROMPT)
 
         return by_length(generate, num_tokens)
+
+
+@final
+class SkipwiseWhisper:
+    """The same weights in our engine, dense or with a share of the decoder closed."""
+
+    def __init__(self, peer: TransformersWhisper, dtype: Dtype, closed: float = 0.0) -> None:
+        from skipwise.models.whisper.engine import WhisperEngine
+        from skipwise.models.whisper.network import gate_sites, window_features
+
+        self._engine = WhisperEngine(peer.model, dtype)
+        self._plan = uniform_plan(gate_sites(peer.model), ("decoder",), closed).of_stack("decoder")
+        self._features = window_features(peer.features)
+
+    @torch.inference_mode()
+    def encode(self) -> Parts:
+        """Encode a window."""
+        start = time.perf_counter()
+        self._encoded()
+        return {"encoder": time.perf_counter() - start}
+
+    @torch.inference_mode()
+    def decode(self, *, num_tokens: int, beam_size: int) -> Parts:
+        """Search for as many tokens in a window that is encoded already."""
+        asked = {"num_tokens": num_tokens, "beam_size": beam_size}
+        return search_once(self._engine, self._encoded(), _PROMPT, **asked, plan=self._plan)
+
+    def _encoded(self) -> SpeechStates:
+        return self._engine.encode(self._engine.embed(self._features))
 
 
 @final
@@ -142,11 +177,12 @@ def _quiet() -> Iterator[None]:
 
 def measure_whisper(subject: Subject, settings: BenchSettings, on_round: Callable[[], None]) -> Mapping[str, Any]:
     """Encoder and tokens of the peers beside ours, in turns."""
-    peers: dict[str, TransformersWhisper | CTranslate2Whisper] = {"transformers": TransformersWhisper(subject)}
+    transformers = TransformersWhisper(subject)
+    peers: dict[str, TransformersWhisper | CTranslate2Whisper] = {"transformers": transformers}
     missing: list[str] = []
     with tempfile.TemporaryDirectory() as folder, _quiet():
         try:
-            _convert(peers["transformers"], Path(folder))
+            _convert(transformers, Path(folder))
         except ModuleNotFoundError:
             missing.append('ctranslate2: pip install "skipwise[bench]"')
         else:
@@ -154,10 +190,14 @@ def measure_whisper(subject: Subject, settings: BenchSettings, on_round: Callabl
                 peers[f"ctranslate2 {compute_type}"] = CTranslate2Whisper(
                     Path(folder) / "ct2", compute_type, settings.threads
                 )
-        rounds = take_turns(_works(subject, settings, peers), rounds=settings.rounds, on_round=on_round)
+        ours = _ours(transformers, settings)
+        works = _works(subject, settings, {**peers, **ours})
+        rounds = take_turns(works, rounds=settings.rounds, on_round=on_round)
     return {
         "missing": missing,
-        "token_ratios": {
+        "encoder_ratios": _ratios(rounds, settings, peers, ours, "encoder"),
+        "token_ratios": _ratios(rounds, settings, peers, ours, "token"),
+        "owsm_token_ratios": {
             f"{peer}, beam {beam_size}": {
                 dtype: asdict(rounds.ratio(f"{peer}, beam {beam_size}", f"{dtype}, beam {beam_size}", "token"))
                 for dtype in settings.dtypes
@@ -169,9 +209,32 @@ def measure_whisper(subject: Subject, settings: BenchSettings, on_round: Callabl
     }
 
 
+def _ours(peer: TransformersWhisper, settings: BenchSettings) -> dict[str, SkipwiseWhisper]:
+    """Our engine in each precision, dense and with half of the decoder closed."""
+    made: dict[str, SkipwiseWhisper] = {}
+    for name in settings.dtypes:
+        dtype = check_dtype(name, peer.model.device, num_weights=0)
+        made[f"skipwise {dtype}"] = SkipwiseWhisper(peer, dtype)
+        made[f"skipwise {dtype}, {_HALF}"] = SkipwiseWhisper(peer, dtype, closed=0.5)
+    return made
+
+
+def _ratios(
+    rounds: Rounds, settings: BenchSettings, peers: Iterable[str], ours: Iterable[str], part: str
+) -> dict[str, dict[str, Any]]:
+    """How many times as long each peer takes as we do, on the same weights."""
+    names = [f", beam {beam_size}" for beam_size in settings.beam_sizes] if part == "token" else [", encoder"]
+    mine = [name for name in ours if part == "token" or _HALF not in name]
+    return {
+        f"{peer}{name}": {own: asdict(rounds.ratio(f"{peer}{name}", f"{own}{name}", part)) for own in mine}
+        for peer in peers
+        for name in names
+    }
+
+
 def _works(subject: Subject, settings: BenchSettings, peers: Mapping[str, Any]) -> dict[str, Work]:
     encoded, waveforms = subject.encoded(30, dtype=settings.dtypes[0]), [subject.audio(30)]
-    works: dict[str, Work] = {f"{name}, encoder": peer.encode for name, peer in peers.items()}
+    works: dict[str, Work] = {f"{name}, encoder": peer.encode for name, peer in peers.items() if _HALF not in name}
     works |= {
         f"{dtype}, encoder": partial(encode_once, subject.engine(dtype), waveforms)
         for dtype in settings.dtypes
@@ -200,6 +263,21 @@ def _convert(peer: object, folder: Path) -> None:
         raise SkipwiseError(
             f"CTranslate2 cannot convert a Whisper here: {error}. Leave the benchmark whisper out."
         ) from error
+
+
+def _generation_config() -> Any:
+    """What our engine must know of the tokens; `<|endoftext|>` is never said."""
+    from transformers import GenerationConfig
+
+    return GenerationConfig(
+        lang_to_id={"<|en|>": _PROMPT[1]},
+        task_to_id={"transcribe": _PROMPT[2]},
+        no_timestamps_token_id=_PROMPT[3],
+        decoder_start_token_id=_PROMPT[0],
+        eos_token_id=_END,
+        pad_token_id=_END,
+        suppress_tokens=[_END],
+    )
 
 
 def _write_tokenizer(folder: Path, vocab_size: int) -> None:

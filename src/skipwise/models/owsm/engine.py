@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from skipwise.features import SpeechStates
@@ -13,17 +14,20 @@ from skipwise.gating import GatePlan, LayerwiseGates
 from skipwise.models.engine.branches import Norm, PackedFeedForward, PackedSelfAttention, PackedSourceAttention
 from skipwise.models.engine.decoder import PackedDecoder, PositionedEmbedding
 from skipwise.models.engine.state import PackedLayer
+from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.attention import MultiHeadAttention
 from skipwise.models.owsm.decoder import DecoderLayer, OwsmDecoder
 from skipwise.models.owsm.encoder import OwsmEncoder
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.positions import add_positions
+from skipwise.models.owsm.token_rules import OwsmTokenRules
 from skipwise.models.precision import Dtype, activation_dtype, pack, pack_output, packed_copy
+from skipwise.models.speech_engine import CtcHead, SpeechEngine
 
 
 @final
-class OwsmEngine:
-    """What decoding runs. It is made from a network once and does not follow later changes of its weights."""
+class OwsmEngine(SpeechEngine):
+    """OWSM in one precision."""
 
     def __init__(self, network: OwsmNetwork, dtype: Dtype = "fp32") -> None:
         """Pack `network`, which should be in eval mode: nothing is dropped here.
@@ -31,8 +35,7 @@ class OwsmEngine:
         Raises:
             SkipwiseError: if the weights do not fit into `dtype`.
         """
-        self.network = network
-        self.config = network.config
+        self._network = network
         self.dtype = dtype
         encoder = packed_copy(network.encoder, dtype)
         assert isinstance(encoder, OwsmEncoder)
@@ -40,8 +43,26 @@ class OwsmEngine:
         self.decoder = pack_decoder(network.decoder, dtype, start_token_id=network.config.bos_token_id)
         self._activations = activation_dtype(dtype)
 
+    @property
+    def network(self) -> OwsmNetwork:
+        return self._network
+
+    @property
+    def config(self) -> OwsmArchitecture:
+        return self.network.config
+
+    @property
+    def ctc(self) -> CtcHead:
+        return self.network
+
+    def rules(self, prompts: Int[Tensor, "batch prompt"]) -> OwsmTokenRules:
+        without = (prompts == self.config.no_timestamps_token_id).any(dim=1)
+        return OwsmTokenRules(self.config, always_without_times=bool(without.all()))
+
+    def extract(self, waveforms: Sequence[Float[Tensor, " _samples"]]) -> SpeechStates:
+        return self.network.extract(waveforms)
+
     def embed(self, features: SpeechStates) -> SpeechStates:
-        """Return the normalised and subsampled features: what the encoder's plan is decided from."""
         return self._encoder.embed(self.network.normalise(features, self._activations))
 
     @property
@@ -51,7 +72,6 @@ class OwsmEngine:
 
     @torch.inference_mode()
     def encode(self, embedded: SpeechStates, plan: GatePlan | LayerwiseGates | None = None) -> SpeechStates:
-        """Return the encoder's states for the output of `embed`; sites that `plan` does not name are open."""
         if plan is None or isinstance(plan, LayerwiseGates):
             return self._encoder(embedded, plan)
         rows = plan.expand(embedded.states.shape[0])

@@ -14,6 +14,7 @@ from torch import Tensor
 from skipwise.atomic import atomic_dir, atomic_write
 from skipwise.errors import SkipwiseError
 from skipwise.hub import local_folder
+from skipwise.models.family import GATES_FOLDER, SpeechModel
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.espnet_checkpoint import read_espnet
 from skipwise.models.owsm.espnet_files import ESPNET_PATTERNS, META_FILE, EspnetFiles, has_espnet_files
@@ -29,7 +30,6 @@ from skipwise.models.owsm.weights import (
 )
 
 CONFIG_FILE = "config.json"
-GATES_FOLDER = "gates"
 ESPNET_FOLDER = "espnet"
 MODEL_TYPE = "owsm"
 ARCHITECTURE_NAME = "OwsmForConditionalGeneration"
@@ -42,17 +42,8 @@ HUB_PATTERNS = (
 """The files of a Hub repository that are a model, in either layout; not its logs, figures and optimiser states."""
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class OwsmModel:
-    """A network with the vocabulary that goes with it."""
-
-    network: OwsmNetwork
-    vocabulary: OwsmVocabulary
-    name: str
-    """Where it came from: a folder or a Hub name."""
-    folder: Path
-    """Where its files lie."""
+OwsmModel = SpeechModel[OwsmNetwork, OwsmVocabulary]
+"""An OWSM in memory."""
 
 
 @final

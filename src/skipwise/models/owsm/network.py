@@ -20,7 +20,8 @@ from skipwise.models.engine.branches import Source
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.decoder import OwsmDecoder
 from skipwise.models.owsm.encoder import OwsmEncoder
-from skipwise.models.owsm.layerwise import decode_layerwise, prompt_positions
+from skipwise.models.owsm.layerwise import decode_layerwise
+from skipwise.models.prompt import prompt_positions
 
 _CTC_FRAMES_AT_ONCE = 64
 

@@ -11,6 +11,7 @@ import sentencepiece
 
 from skipwise.atomic import atomic_write
 from skipwise.errors import SkipwiseError
+from skipwise.models.speech_engine import TIMESTAMP_STEP_S
 
 TOKENS_FILE = "tokens.txt"
 SENTENCEPIECE_FILE = "bpe.model"
@@ -18,7 +19,6 @@ SENTENCEPIECE_FILE = "bpe.model"
 BLANK, UNKNOWN, NOT_AVAILABLE, NO_SPEECH = "<blank>", "<unk>", "<na>", "<nospeech>"
 NO_TIMESTAMPS, START, END, START_PREVIOUS = "<notimestamps>", "<sos>", "<eos>", "<sop>"
 
-TIMESTAMP_STEP_S = 0.02
 _FIRST_TIME = "<0.00>"
 _LANGUAGE = re.compile(r"<([a-z]{3})>")
 _TASK = re.compile(r"<(asr|st_[a-z]{3})>")

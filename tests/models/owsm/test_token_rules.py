@@ -6,7 +6,7 @@ import random
 
 import torch
 
-from skipwise.decoding.token_rules import TokenRules
+from skipwise.models.owsm.token_rules import OwsmTokenRules
 from tests.decoding import reference
 from tests.tiny import tiny_network
 
@@ -27,7 +27,7 @@ def test_the_rules_of_a_grid_of_prefixes_are_those_of_each() -> None:
         prefixes = [[[draw.choice(kinds)() for _ in range(length)] for _ in range(3)] for _ in range(60)]
         prefixes[0][0][-3] = config.bos_token_id
         found = torch.zeros(60, 3, config.vocab_size)
-        TokenRules(config, always_without_times=False).forbid(found, torch.tensor(prefixes))
+        OwsmTokenRules(config, always_without_times=False).forbid(found, torch.tensor(prefixes))
         for row, beams in enumerate(prefixes):
             for beam, prefix in enumerate(beams):
                 expected = reference.allowed(network, prefix)
@@ -40,6 +40,6 @@ def test_prompts_without_timestamps_need_no_look_at_the_prefix() -> None:
     network = tiny_network()
     prefix = torch.tensor([[network.config.prompt("deu", "asr")]])
     quick, general = torch.zeros(1, 1, network.config.vocab_size), torch.zeros(1, 1, network.config.vocab_size)
-    TokenRules(network.config, always_without_times=True).forbid(quick, prefix)
-    TokenRules(network.config, always_without_times=False).forbid(general, prefix)
+    OwsmTokenRules(network.config, always_without_times=True).forbid(quick, prefix)
+    OwsmTokenRules(network.config, always_without_times=False).forbid(general, prefix)
     assert torch.equal(quick, general) and not quick.isfinite().all()

@@ -13,10 +13,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from skipwise.models.owsm.architecture import OwsmArchitecture
+from skipwise.models.speech_engine import TokenRules
 
 
 @final
-class TokenRules:
+class OwsmTokenRules(TokenRules):
     """A prompt with `<notimestamps>` forbids timestamps. Without, the text is `<start> words <end> <start> ...`: starts
     and ends never go back, words stand between a start and its end, and `<eos>` follows an end."""
 
@@ -28,7 +29,6 @@ class TokenRules:
     def forbid(
         self, scores_BKV: Float[Tensor, "batch beams vocab"], prefix_BKL: Int[Tensor, "batch beams length"]
     ) -> None:
-        """Set the scores of tokens that may not follow to minus infinity, in place."""
         if self._always_without_times:
             scores_BKV[..., self._times] = -torch.inf
             return
