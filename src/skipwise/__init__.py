@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from skipwise.decoding.result import Transcript
     from skipwise.errors import SkipwiseError, SkipwiseWarning
     from skipwise.gating import Budget, Context, GateAdapter, GateConfig, GatePlan, GateSite, Planner
-    from skipwise.models import attach, detach, gated
+    from skipwise.models import attach, detach, disable_gates, gated, print_gate_summary
     from skipwise.models.owsm.convert import convert_owsm
     from skipwise.pipeline import Transcriber
 
@@ -34,8 +34,10 @@ _MODULE_OF = {
     "attach": "skipwise.models",
     "convert_owsm": "skipwise.models.owsm.convert",
     "detach": "skipwise.models",
+    "disable_gates": "skipwise.models",
     "gated": "skipwise.models",
     "load_audio": "skipwise.audio",
+    "print_gate_summary": "skipwise.models",
 }
 
 __all__ = [
@@ -54,8 +56,10 @@ __all__ = [
     "attach",
     "convert_owsm",
     "detach",
+    "disable_gates",
     "gated",
     "load_audio",
+    "print_gate_summary",
 ]
 
 

@@ -39,7 +39,7 @@ from skipwise.models.attach import device_of
 from skipwise.models.extractors import ContextExtractors
 from skipwise.models.family import SpeechModel, Vocabulary
 from skipwise.models.loading import load_model
-from skipwise.models.planners import Gates, budget_of, model_for, planner_for
+from skipwise.models.planners import Gates, budget_of, check_request, model_for, planner_for
 from skipwise.models.precision import Dtype, check_dtype
 from skipwise.models.registry import family_of
 
@@ -62,7 +62,8 @@ class Transcriber:
         """Load `model`: a folder, a Hub name, or None for the reference model; one in memory stays where it is.
 
         `sparsity` is the share to skip of each gated stack, in [0, 1), if gates follow one; with `exact` as much is
-        skipped as that says, rounded, whatever the gates were trained for. A `Budget` says in which unit, too. `dtype`
+        skipped as that says, rounded, whatever the gates were trained for. A `Budget` says in which unit, too. `gates`
+        may be several by name, `{"fast": "gates/fast", "dense": None}`, of which each request names one. `dtype`
         is the precision that is computed in; auto is the fastest on this machine that leaves the texts as they are. The
         weights are packed here: make another Transcriber after they changed.
 
@@ -103,29 +104,43 @@ class Transcriber:
         """Tasks that the model knows."""
         return self.engine.config.tasks
 
-    def context(self, language: str | None, task: str = "asr") -> Context:
+    def context(
+        self, language: str | None, task: str = "asr", *, sparsity: float | None = None, gates: str | None = None
+    ) -> Context:
         """Return the context that a request's gates are decided from; a language of None is to be predicted.
 
         Raises:
-            SkipwiseError: if the model does not know the language or the task, or the options do not suit the task.
+            SkipwiseError: if the model does not know the language or the task, the options do not suit the task, there
+                are no gates of that name, or they do not follow that sparsity.
         """
         config = self.engine.config
-        context = Context(language=None if language is None else _language(language), task=task)
+        named = None if language is None else _language(language)
+        context = Context(language=named, task=task, budget=sparsity, gates=gates)
         config.prompt(context.language or config.languages[0], task)
         self.options.check_task(task)
+        check_request(self.planner, context)
         return context
 
     def transcribe(
-        self, audio: AudioSource, *, language: str | None = None, task: str = "asr", previous_text: str | None = None
+        self,
+        audio: AudioSource,
+        *,
+        language: str | None = None,
+        task: str = "asr",
+        previous_text: str | None = None,
+        sparsity: float | None = None,
+        gates: str | None = None,
     ) -> Transcript:
         """Return the text of one file, stream or (samples, sample_rate) of any length, in bounded memory.
 
         Without a `language` the model says for each window which one it hears. `previous_text` is what was said before.
+        `sparsity` and `gates`, the name of one of several, are for this request alone: see `Request`.
 
         Raises:
-            SkipwiseError: if there is no sound in it, or the model does not know the language or the task.
+            SkipwiseError: if there is no sound in it, or the model or its gates do not know what is asked for.
         """
-        return next(self.transcribe_many([Request(audio, language, task, previous_text=previous_text)]))
+        request = Request(audio, language, task, previous_text=previous_text, sparsity=sparsity, gates=gates)
+        return next(self.transcribe_many([request]))
 
     def transcribe_many(self, requests: Iterable[Request], *, batch_s: float = 120.0) -> Iterator[Transcript]:
         """Yield a transcript a request, in their order, decoding together what fits into `batch_s` padded seconds.
@@ -158,7 +173,7 @@ class Transcriber:
         """What is known of a request before it is read."""
         if request.previous_text is not None and not self.engine.config.previous_text_share:
             _warn_untrained(self.model, "previous text")
-        context = self.context(request.language, request.task)
+        context = self.context(request.language, request.task, sparsity=request.sparsity, gates=request.gates)
         return replace(context, speaker=request.speaker, event=request.event), request.previous_text
 
     def _chained(self, index: int, request: Request) -> Iterator[Part]:

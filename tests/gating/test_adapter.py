@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import yaml
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating import (
@@ -235,3 +236,24 @@ def test_missing_and_unknown_weights_are_named(base, tmp_path):
     (tmp_path / "other" / "gate_model.safetensors").replace(folder / "gate_model.safetensors")
     with pytest.raises(SkipwiseError, match=r"missing or unknown keys: predictors.encoder"):
         GateAdapter.from_pretrained(folder)
+
+
+def test_a_card_is_saved_with_what_is_known_of_the_gates(base, tmp_path):
+    adapter = GateAdapter(GateConfig(scope="both", sparsity=0.4), base, notes={"base": "espnet/owsm_v3.1_ebf_base"})
+    adapter.notes["results"] = {"dev wer": 12.345678, "dev bleu": 40.0}
+    adapter.save_pretrained(tmp_path / "gates")
+    card = (tmp_path / "gates" / "README.md").read_text(encoding="utf-8")
+    header, _, body = card.removeprefix("---\n").partition("\n---\n")
+    assert yaml.safe_load(header) == {
+        "library_name": "skipwise",
+        "tags": ["speech", "dynamic-pruning", "toy"],
+        "base_model": "espnet/owsm_v3.1_ebf_base",
+    }
+    assert "12 in the encoder, 9 in the decoder" in body and "a sparsity of 0.4 in each gated stack" in body
+    assert "| dev wer | 12.35 |" in body and f"| weights | {adapter.num_weights:,} |" in body
+    again = GateAdapter.from_pretrained(tmp_path / "gates")
+    assert again.notes == adapter.notes
+    again.notes = {"base": "./models/mine"}
+    again.save_pretrained(tmp_path / "local")
+    local = (tmp_path / "local" / "README.md").read_text(encoding="utf-8")
+    assert "base_model" not in local and "## Results" not in local

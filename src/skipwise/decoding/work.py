@@ -43,6 +43,10 @@ class Request:
     """Speaker embedding for gates that were trained with them; None has it computed, where the gates know how."""
     event: tuple[float, ...] | None = None
     """Embedding of the acoustic events, likewise."""
+    sparsity: float | None = None
+    """Share to skip of each gated stack, in [0, 1), for gates that follow any; None: what the transcriber asks for."""
+    gates: str | None = None
+    """Which of the transcriber's gates decide, by name; None: the first."""
 
 
 @final

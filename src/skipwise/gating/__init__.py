@@ -4,6 +4,7 @@ from skipwise.gating.adapter import GateAdapter, GateBase, GateConfig, Granulari
 from skipwise.gating.budget import Budget, SparsityWarmup, Unit
 from skipwise.gating.context import Context, as_vector
 from skipwise.gating.layerwise import LayerPlanner, LayerSampler, LayerwiseGates
+from skipwise.gating.library import LibraryPlanner
 from skipwise.gating.lora import LoraWeights
 from skipwise.gating.penalty import PenaltyConfig, SparsityPenalty
 from skipwise.gating.plan import GatePlan, GateSample, sparsity_by_stack
@@ -45,6 +46,7 @@ __all__ = [
     "LayerPredictor",
     "LayerSampler",
     "LayerwiseGates",
+    "LibraryPlanner",
     "LocalPredictorConfig",
     "LoraWeights",
     "MlpPredictor",

@@ -177,6 +177,11 @@ class GateAdapter(nn.Module):
         return "budget" in self.config.context
 
     @property
+    def num_weights(self) -> int:
+        """How many weights its predictors have."""
+        return sum(parameter.numel() for parameter in self.predictors.parameters())
+
+    @property
     def is_layerwise(self) -> bool:
         """Whether each layer decides when it runs, from its own input."""
         return any(isinstance(predictor, LayerPredictor) for predictor in self.predictors.values())
@@ -295,7 +300,8 @@ class GateAdapter(nn.Module):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the adapter's files into `folder`, which appears whole or not at all.
 
-        `gate_config.json` and `gate_model.safetensors`; with changes of the base `gate_lora.safetensors` too.
+        `gate_config.json`, `gate_model.safetensors` and the card `README.md`, which has what `notes["results"]` says;
+        with changes of the base `gate_lora.safetensors` too.
         """
         from skipwise.gating.adapter_files import write_adapter
 

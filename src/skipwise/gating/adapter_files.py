@@ -14,6 +14,7 @@ from torch import Tensor
 from skipwise.atomic import atomic_dir, atomic_write, usual_mode
 from skipwise.errors import SkipwiseError
 from skipwise.gating.adapter import GateAdapter, GateBase, GateConfig
+from skipwise.gating.card import CARD_FILE, model_card
 from skipwise.gating.lora import LoraWeights
 from skipwise.gating.predictors.base import predictor_config_class
 from skipwise.gating.sites import GateSite
@@ -41,6 +42,8 @@ def write_adapter(adapter: GateAdapter, folder: str | Path) -> None:
         _write_tensors(adapter.state_dict(), aside / WEIGHTS_FILE)
         if adapter.lora is not None:
             _write_tensors(adapter.lora.tensors(), aside / LORA_FILE)
+        with atomic_write(aside / CARD_FILE) as file:
+            file.write(model_card(adapter))
 
 
 def read_adapter(source: str | Path) -> GateAdapter:

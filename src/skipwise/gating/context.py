@@ -49,6 +49,8 @@ class Context:
     """Speaker embedding; `as_vector` makes one of a tensor."""
     event: Vector | None = None
     """Embedding of the acoustic events and of the noise around the speech."""
+    gates: str | None = None
+    """Which of several adapters on the model decides, by name; None: the first, or the only one."""
 
 
 def as_vector(values: Sequence[float] | Float[Tensor, " size"]) -> Vector:

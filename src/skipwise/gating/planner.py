@@ -59,21 +59,24 @@ class AdapterPlanner(Planner):
                 f"these gates were trained for budgets in {trained.unit}, got {unit}. Ask for an exact one, which is "
                 "met whatever the gates were trained for."
             )
-        if (
-            budget.sparsity is not None
-            and not budget.exact
-            and not adapter.is_elastic
-            and budget.sparsity != trained.sparsity
-        ):
-            raise SkipwiseError(
-                f"these gates were trained for a sparsity of {trained.sparsity}, got {budget.sparsity}. Ask for "
-                "exactly that much (exact), or train gates with the context part budget, which follow any."
-            )
         self.adapter = adapter
         """What is followed."""
         self.budget = replace(budget, unit=unit)
         """What is asked for."""
         self._costs = _costs(adapter, self.budget)
+        if budget.sparsity is not None:
+            self.check_sparsity(budget.sparsity)
+
+    def check_sparsity(self, sparsity: float) -> None:
+        """Raise a SkipwiseError if a request may not ask for a sparsity: the gates were trained for another alone."""
+        if not 0 <= sparsity < 1:
+            raise SkipwiseError(f"sparsity must be in [0, 1), got {sparsity}. For the base model use gates none.")
+        trained = self.adapter.config.sparsity
+        if not self.budget.exact and not self.adapter.is_elastic and sparsity != trained:
+            raise SkipwiseError(
+                f"these gates were trained for a sparsity of {trained}, got {sparsity}. Ask for exactly that much "
+                "(exact), or train gates with the context part budget, which follow any."
+            )
 
     def encoder(self, contexts: Sequence[Context], pooled_input: Float[Tensor, "batch dim"]) -> GatePlan | LayerPlanner:
         decided = self._decided("encoder", contexts, pooled_input)

@@ -13,7 +13,7 @@ from torch import nn
 from skipwise.errors import SkipwiseError
 from skipwise.gating import OPEN_PLANNER, AdapterPlanner, FixedPlanner, GateAdapter, GateConfig, GatePlan, Planner
 from skipwise.gating.adapter import GateBase
-from skipwise.models.lora import put_on, take_off
+from skipwise.models.lora import put_on, take_off, without_peft
 from skipwise.models.registry import family_of, held_gates
 
 _SAMPLED_VALUES = 256
@@ -93,6 +93,16 @@ def gated(model: nn.Module, plan: GatePlan) -> Iterator[None]:
         family.settle(network, held)
 
 
+@contextmanager
+def disable_gates(model: nn.Module) -> Iterator[None]:
+    """Run the base alone until the block ends, whatever gates are on the model: one call at a time, as `gated`.
+
+    Low-rank changes of the base that belong to an adapter stay; `detach` takes them back.
+    """
+    with gated(model, GatePlan.all_open(())):
+        yield
+
+
 def planner_of(model: nn.Module) -> Planner:
     """Return what decides a model's plans now: a `gated` block, else the attached adapter, else nothing is skipped."""
     held = held_gates(network_of(model))
@@ -138,7 +148,7 @@ def fingerprint(model: nn.Module) -> str:
     """
     digest = hashlib.sha256()
     family = family_of(model)
-    for name, tensor in sorted(family.base_state(family.network(model)).items()):
+    for name, tensor in sorted(without_peft(family.base_state(family.network(model))).items()):
         flat = tensor.reshape(-1)
         sampled = flat[:: max(1, flat.numel() // _SAMPLED_VALUES)][:_SAMPLED_VALUES]
         digest.update(f"{name}{tuple(tensor.shape)}".encode())

@@ -5,7 +5,7 @@ Shapes: N samples, E numbers of an embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -17,7 +17,7 @@ from skipwise.audio import SAMPLE_RATE, load_audio
 from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError
 from skipwise.features.vectors import LogMelStatistics, NoiseStatistics, VectorExtractor
-from skipwise.gating import Context, GateConfig, Planner, as_vector
+from skipwise.gating import Context, GateConfig, LibraryPlanner, Planner, as_vector
 from skipwise.gating.context import VECTOR_PARTS, VectorPart
 from skipwise.gating.shuffle import followed_adapter
 
@@ -91,8 +91,13 @@ class ContextExtractors:
     @classmethod
     def of_planner(cls, planner: Planner, *, num_mel_bins: int) -> ContextExtractors:
         """Return what the gates of a planner ask for; nothing, for most."""
-        adapter = followed_adapter(planner)
-        return cls({} if adapter is None else extractors_of(adapter.config, num_mel_bins=num_mel_bins))
+        planners = planner.planners.values() if isinstance(planner, LibraryPlanner) else [planner]
+        configs = [adapter.config for one in planners if (adapter := followed_adapter(one)) is not None]
+        _check_agreement(configs)
+        found: dict[VectorPart, VectorExtractor] = {}
+        for config in configs:
+            found |= extractors_of(config, num_mel_bins=num_mel_bins)
+        return cls(found)
 
     def complete(self, context: Context, waveform: Float[Tensor, " samples"]) -> Context:
         """Return the context with embeddings of the audio where it has none of its own."""
@@ -101,6 +106,18 @@ class ContextExtractors:
                 vector = as_vector(extractor(waveform))
                 context = replace(context, speaker=vector) if part == "speaker" else replace(context, event=vector)
         return context
+
+
+def _check_agreement(configs: Sequence[GateConfig]) -> None:
+    """Raise a SkipwiseError if gates that share a model take embeddings of one kind from different extractors."""
+    for part in VECTOR_PARTS:
+        names = {config.extractor(part) for config in configs if part in config.context}
+        if len(names) > 1:
+            listed = " and ".join(sorted(name or "nothing" for name in names))
+            raise SkipwiseError(
+                f"gates on one model must take their {part} embeddings from one extractor, got {listed}. Give them "
+                "Transcribers of their own."
+            )
 
 
 def extractors_of(config: GateConfig, *, num_mel_bins: int) -> dict[VectorPart, VectorExtractor]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating import LoraWeights
@@ -39,6 +40,11 @@ def take_off(network: nn.Module, held: HeldGates) -> None:
     for name, weight in held.base_weights.items():
         network.get_submodule(name).weight = weight
     held.base_weights = {}
+
+
+def without_peft(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a model that peft has put low-rank changes on, by the names that they had before."""
+    return {name.replace(".base_layer.", "."): tensor for name, tensor in state.items() if ".lora_" not in name}
 
 
 def changed_copy(network: AnyNetwork, lora: LoraWeights) -> AnyNetwork:

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from skipwise.errors import SkipwiseError
-from skipwise.gating import OPEN_PLANNER, AdapterPlanner, Budget, FixedPlanner, GateAdapter, GatePlan, Planner
+from skipwise.gating import (
+    OPEN_PLANNER,
+    AdapterPlanner,
+    Budget,
+    Context,
+    FixedPlanner,
+    GateAdapter,
+    GatePlan,
+    LibraryPlanner,
+    Planner,
+)
 from skipwise.gating.shuffle import followed_adapter
 from skipwise.models.attach import check_base, describe_base, device_of
 from skipwise.models.family import GATES_FOLDER, SpeechModel
 from skipwise.models.lora import changed_copy, unchanged_copy
 from skipwise.models.registry import family_of, held_gates
 
-Gates = Literal["auto", "none"] | str | Path | GateAdapter | GatePlan | Planner | None
+OneGates = Literal["auto", "none"] | str | Path | GateAdapter | GatePlan | Planner | None
 """Those beside the model if it has some; none (`none` or None); a folder or Hub name; an adapter; one fixed plan; or
 what decides plans itself."""
+
+Gates = OneGates | Mapping[str, OneGates]
+"""One of these, or several by name, of which each request names one."""
 
 
 def budget_of(sparsity: float | Budget | None, *, exact: bool = False) -> Budget:
@@ -30,6 +44,8 @@ def planner_for(model: SpeechModel, gates: Gates, budget: Budget) -> Planner:
     Raises:
         SkipwiseError: if the gates cannot be read, belong to another base, or know no such budget.
     """
+    if isinstance(gates, Mapping):
+        return LibraryPlanner({name: _one_of(model, one, budget) for name, one in gates.items()})
     held, beside = held_gates(model.network), model.folder / GATES_FOLDER
     if gates == "auto":
         gates = held.gate_adapter or (beside if beside.is_dir() else None)
@@ -55,6 +71,12 @@ def planner_for(model: SpeechModel, gates: Gates, budget: Budget) -> Planner:
     return AdapterPlanner(adapter.to(device_of(model.network)), budget)
 
 
+def _one_of(model: SpeechModel, gates: OneGates, budget: Budget) -> Planner:
+    """One of several: a budget is for those of them that are adapters."""
+    has_no_budget = gates in (None, "none") or isinstance(gates, GatePlan | Planner)
+    return planner_for(model, gates, Budget() if has_no_budget else budget)
+
+
 def model_for(model: SpeechModel, planner: Planner) -> SpeechModel:
     """Return the model that follows a planner: with the changes of the base (LoRA) that belong to its adapter.
 
@@ -76,3 +98,20 @@ def _checked_plan(plan: GatePlan, model: SpeechModel) -> GatePlan:
     if plan.num_rows != 1:
         raise SkipwiseError(f"a fixed plan must have one row, which every input follows; got {plan.num_rows}.")
     return plan
+
+
+def check_request(planner: Planner, context: Context) -> None:
+    """Raise a SkipwiseError if gates are named that are not there, or are asked for a sparsity they do not follow."""
+    if isinstance(planner, LibraryPlanner):
+        return check_request(planner.named(context.gates), replace(context, gates=None))
+    if context.gates is not None:
+        raise SkipwiseError(
+            f"gates {context.gates!r} are asked for by name, but there are not several: give the Transcriber gates by "
+            'name, as in gates={"fast": "gates/fast", "dense": None}.'
+        )
+    if context.budget is None:
+        return None
+    if not isinstance(planner, AdapterPlanner):
+        raise SkipwiseError(f"a sparsity of {context.budget} is for an adapter to follow; this runs without one.")
+    planner.check_sparsity(context.budget)
+    return None

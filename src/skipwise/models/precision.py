@@ -12,7 +12,7 @@ import platform
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, final, get_args
+from typing import Any, Literal, final, get_args
 
 import torch
 import torch.nn.functional as F
@@ -137,33 +137,35 @@ class Int8Projection(Projection):
 
 
 @torch.no_grad()
-def pack(layers: Sequence[nn.Linear], dtype: Dtype | None) -> Projection:
+def pack(layers: Sequence[nn.Module], dtype: Dtype | None) -> Projection:
     """Return the projection that computes `layers` side by side in one product; it does not follow later changes.
 
-    A `dtype` of None leaves the weights as they are.
+    A `dtype` of None leaves the weights as they are. Low-rank changes that peft has put on a layer are added up.
 
     Raises:
         SkipwiseError: if the weights do not fit into `dtype`.
     """
+    linear = [_with_changes(layer) for layer in layers]
     match dtype:
         case None:
-            return PlainProjection(layers, layers[0].weight.dtype)
+            return PlainProjection(linear, linear[0].weight.dtype)
         case "fp32":
-            return PlainProjection(layers, torch.float32)
+            return PlainProjection(linear, torch.float32)
         case "bf16":
-            return PlainProjection(layers, torch.bfloat16)
+            return PlainProjection(linear, torch.bfloat16)
         case "fp16-packed":
-            return Fp16PackedProjection(layers)
+            return Fp16PackedProjection(linear)
         case "int8":
-            return Int8Projection(layers)
+            return Int8Projection(linear)
 
 
 @torch.no_grad()
-def pack_output(layer: nn.Linear, dtype: Dtype | None) -> Projection:
+def pack_output(layer: nn.Module, dtype: Dtype | None) -> Projection:
     """Return the projection of an output layer, whose outputs are many more than its inputs."""
-    if dtype == "fp32" and layer.weight.device.type == "cpu":
-        return WideProjection(layer)
-    return pack([layer], dtype)
+    linear = _with_changes(layer)
+    if dtype == "fp32" and linear.weight.device.type == "cpu":
+        return WideProjection(linear)
+    return pack([linear], dtype)
 
 
 def check_dtype(dtype: str, device: torch.device, *, num_weights: int) -> Dtype:
@@ -248,6 +250,21 @@ class PackedConv2d(nn.Module):
         for axis, (size, step) in enumerate(zip(self._kernel_size, self._stride, strict=True), start=1):
             windows = windows.unfold(axis, size, step)
         return self.projection(windows.permute(0, 1, 2, 4, 5, 3).flatten(3)).permute(0, 3, 1, 2)
+
+
+def _with_changes(layer: nn.Module) -> nn.Linear:
+    """A linear layer as it computes: itself, or peft's layer around one as a plain layer."""
+    if isinstance(layer, nn.Linear):
+        return layer
+    wrapping: Any = layer  # peft's, which is not imported for this
+    base: nn.Linear = wrapping.get_base_layer()
+    if wrapping.merged or wrapping.disable_adapters:
+        return base
+    deltas = [wrapping.get_delta_weight(name) for name in wrapping.active_adapters if name in wrapping.lora_A]
+    changed = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
+    changed.weight = nn.Parameter(base.weight + sum(delta.to(base.weight) for delta in deltas), requires_grad=False)
+    changed.bias = base.bias
+    return changed
 
 
 def _weight_and_bias(layers: Sequence[nn.Linear], dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def train(config: TrainConfig, *, resume: bool = False, on_step: Callable[[int],
     with _disk_errors_told(config.output):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if trainer.is_world_process_zero():
-            _save(config, model)
+            _save(config, model, _last_evaluation(trainer))
             seconds = time.perf_counter() - started
             _write_summary(config, trainer, num_utterances=source.num_sentences, seconds=seconds)
     return made
@@ -168,7 +168,7 @@ def _dev_utterances(config: TrainConfig) -> list[Utterance]:
     return [dev[i * len(dev) // count] for i in range(min(count, len(dev)))]
 
 
-def _save(config: TrainConfig, model: OwsmModel) -> None:
+def _save(config: TrainConfig, model: OwsmModel, results: Mapping[str, float]) -> None:
     """The base first, then the adapter, which names the base that it was trained with by its new fingerprint.
 
     A base that was kept is not written again: the adapter names the one that it started from.
@@ -176,7 +176,7 @@ def _save(config: TrainConfig, model: OwsmModel) -> None:
     if config.model.base != "full":
         _, adapter = as_used(model)
         assert adapter is not None
-        adapter.notes["base"] = config.model.init
+        adapter.notes |= {"base": config.model.init, "results": results}
         adapter.save_pretrained(result_folder(config))
         return
     folder = result_folder(config)
@@ -184,7 +184,17 @@ def _save(config: TrainConfig, model: OwsmModel) -> None:
     adapter = model.network.gate_adapter
     if adapter is not None:
         adapter.base = describe_base(model.network)
+        adapter.notes["results"] = results
         adapter.save_pretrained(folder / GATES_FOLDER)
+
+
+def _last_evaluation(trainer: SkipwiseTrainer) -> dict[str, float]:
+    """What was measured last on the dev set, if anything was."""
+    for line in reversed(trainer.state.log_history):
+        found = {name.replace("eval_", "dev ", 1): value for name, value in line.items() if name.startswith("eval_")}
+        if found:
+            return found
+    return {}
 
 
 def _write_summary(
