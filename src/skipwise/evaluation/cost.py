@@ -17,18 +17,25 @@ With T encoder frames, P prompt tokens, N tokens that are fed back, K beams, L =
                                                                            only if it runs
     ffn                  2 L D F'                                          F' = decoder_ffn_dim
     output projection    L D V                                             V = vocab_size
+
+Whisper's encoder: T 6 M D + 3 T D^2 for its two convolutions of M mel bins, no cgmlp and merge, one ffn a layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, Any, final
 
 from skipwise.features.log_mel import HOP_LENGTH, SAMPLE_RATE, num_feature_frames
 from skipwise.gating import GateSite, Stack
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.encoder import num_heard_features
+
+if TYPE_CHECKING:
+    from transformers import WhisperConfig
+else:
+    WhisperConfig = Any  # its module takes seconds to import, and an OWSM does without
 
 _CONV_KERNEL = 9
 _PROMPT_TOKENS = 4
@@ -67,8 +74,35 @@ class MacCount:
         return sum(macs for site, macs in self.sites.items() if site.stack == stack)
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class StackMacs:
+    """What a family says of a window's work."""
+
+    sites: tuple[GateSite, ...]
+    """All sites, encoder first."""
+    conv_embedding: int
+    encoder: Mapping[str, int]
+    """MACs of each kind of branch of an encoder layer, and of `merge`, where a layer has one."""
+    decoder: Mapping[str, int]
+    """MACs of each kind of branch of a decoder layer."""
+    output: int
+    """MACs of the output layer at one position."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class DecoderWork:
+    """How much a decoder has to do in a window."""
+
+    num_positions: int
+    """Positions of all beams, prompt included."""
+    keys_read: int
+    """Keys that self-attention reads, over all positions."""
+
+
 def count_macs(
-    architecture: OwsmArchitecture,
+    config: OwsmArchitecture | WhisperConfig,
     *,
     duration_s: float,
     num_prompt_tokens: int,
@@ -78,41 +112,56 @@ def count_macs(
 ) -> MacCount:
     """Return the MACs of one window of `duration_s` seconds, decoded with caches.
 
-    `num_fed_tokens` counts the tokens that were fed back to predict the next: not the last one. Without a prompt the
-    decoder did not run.
+    `config` is what a network says of its sizes. `num_fed_tokens` counts the tokens that were fed back to predict the
+    next: not the last one. Without a prompt the decoder did not run.
     """
-    num_features = _num_feature_frames(architecture, duration_s)
-    _, num_frames = _conv_embedding(architecture, num_features)
-    conv_macs, _ = _conv_embedding(architecture, _num_computed_features(architecture, duration_s, num_features))
-    num_positions = num_prompt_tokens + num_beams * num_fed_tokens
     keys_read = num_prompt_tokens**2 + num_beams * sum(
         range(num_prompt_tokens + 1, num_prompt_tokens + num_fed_tokens + 1)
     )
-    encoder = _encoder_layer(architecture, num_frames)
-    decoder = _decoder_layer(architecture, num_frames, num_positions, keys_read)
+    work = DecoderWork(num_positions=num_prompt_tokens + num_beams * num_fed_tokens, keys_read=keys_read)
+    if isinstance(config, OwsmArchitecture):
+        macs = _owsm_macs(config, duration_s, work)
+    else:
+        from skipwise.evaluation.whisper_cost import whisper_macs
+
+        macs = whisper_macs(config, work)
     runs = ("encoder", "decoder") if num_prompt_tokens else ("encoder",)
-    sites = [site for site in architecture.gate_sites() if site not in closed and site.stack in runs]
+    sites = [site for site in macs.sites if site not in closed and site.stack in runs]
     merging = {site.layer for site in sites if site.stack == "encoder" and site.kind in _MERGED}
     return MacCount(
-        conv_embedding=conv_macs,
-        sites={site: (encoder if site.stack == "encoder" else decoder)[site.kind] for site in sites},
-        merges=dict.fromkeys(sorted(merging), encoder["merge"]),
-        output_projection=(num_positions if num_prompt_tokens else 0)
-        * architecture.hidden_size
-        * architecture.vocab_size,
+        conv_embedding=macs.conv_embedding,
+        sites={site: (macs.encoder if site.stack == "encoder" else macs.decoder)[site.kind] for site in sites},
+        merges=dict.fromkeys(sorted(merging), macs.encoder["merge"]) if "merge" in macs.encoder else {},
+        output_projection=(work.num_positions if num_prompt_tokens else 0) * macs.output,
     )
 
 
-def mac_weights(architecture: OwsmArchitecture, *, audio_s: float, num_tokens: int) -> tuple[float, ...]:
-    """Return the MACs of every site, in the order of `gate_sites()`: what a budget in MACs counts.
+def mac_weights(config: OwsmArchitecture | WhisperConfig, *, audio_s: float, num_tokens: int) -> tuple[float, ...]:
+    """Return the MACs of every site, in the base's order: what a budget in MACs counts.
 
     For `audio_s` seconds decoded greedily to `num_tokens` tokens after a prompt of `<sos>`, language, task and
     `<notimestamps>`. An encoder layer's merge, which runs if one of its two branches does, is shared between them.
     """
-    count = count_macs(architecture, duration_s=audio_s, num_prompt_tokens=_PROMPT_TOKENS, num_fed_tokens=num_tokens)
-    merging = [site for site in count.sites if site.stack == "encoder" and site.kind in _MERGED]
-    shared = {site: count.merges[site.layer] / len(_MERGED) for site in merging}
-    return tuple(count.sites[site] + shared.get(site, 0.0) for site in architecture.gate_sites())
+    count = count_macs(config, duration_s=audio_s, num_prompt_tokens=_PROMPT_TOKENS, num_fed_tokens=num_tokens)
+    shared = {
+        site: count.merges[site.layer] / len(_MERGED)
+        for site in count.sites
+        if site.stack == "encoder" and site.kind in _MERGED and site.layer in count.merges
+    }
+    return tuple(macs + shared.get(site, 0.0) for site, macs in count.sites.items())
+
+
+def _owsm_macs(architecture: OwsmArchitecture, duration_s: float, work: DecoderWork) -> StackMacs:
+    num_features = _num_feature_frames(architecture, duration_s)
+    _, num_frames = _conv_embedding(architecture, num_features)
+    conv_macs, _ = _conv_embedding(architecture, _num_computed_features(architecture, duration_s, num_features))
+    return StackMacs(
+        sites=architecture.gate_sites(),
+        conv_embedding=conv_macs,
+        encoder=_encoder_layer(architecture, num_frames),
+        decoder=decoder_layer_macs(architecture.hidden_size, architecture.decoder_ffn_dim, num_frames, work),
+        output=architecture.hidden_size * architecture.vocab_size,
+    )
 
 
 def _num_feature_frames(architecture: OwsmArchitecture, duration_s: float) -> int:
@@ -156,12 +205,11 @@ def _encoder_layer(architecture: OwsmArchitecture, num_frames: int) -> dict[str,
     return {kind: num_frames * macs for kind, macs in per_frame.items()}
 
 
-def _decoder_layer(
-    architecture: OwsmArchitecture, num_frames: int, num_positions: int, keys_read: int
-) -> dict[str, int]:
-    width = architecture.hidden_size
+def decoder_layer_macs(width: int, ffn_dim: int, num_frames: int, work: DecoderWork) -> dict[str, int]:
+    """Return the MACs of each branch of a Transformer decoder layer over so many encoder frames."""
+    num_positions = work.num_positions
     return {
-        "self_attn": 4 * num_positions * width * width + 2 * keys_read * width,
+        "self_attn": 4 * num_positions * width * width + 2 * work.keys_read * width,
         "src_attn": 2 * (num_frames + num_positions) * width * width + 2 * num_positions * num_frames * width,
-        "ffn": 2 * num_positions * width * architecture.decoder_ffn_dim,
+        "ffn": 2 * num_positions * width * ffn_dim,
     }

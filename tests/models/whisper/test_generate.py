@@ -185,9 +185,37 @@ def test_a_long_recording_is_transcribed_window_by_window():
         assert torch.equal(_generated(model, inputs.input_features, **asked), base)
 
 
+def test_each_window_of_a_long_recording_is_heard_in_its_rows_language():
+    model, extractor = tiny_whisper(), tiny_extractor()
+    loose: Any = extractor
+    long = [tone(1.9, seed=6), tone(1.9, seed=7)]
+    inputs = loose(long, sampling_rate=16_000, return_tensors="pt", truncation=False, return_attention_mask=True)
+    attach_gates_that_read(model, "language", seed=1)
+    asked: dict[str, Any] = {"task": "transcribe", "return_timestamps": True, "max_new_tokens": 10}
+
+    def segments(rows: slice, language: str | list[str]) -> list[list[list[int]]]:
+        found = _generated(
+            model,
+            inputs.input_features[rows],
+            attention_mask=inputs.attention_mask[rows],
+            language=language,
+            return_segments=True,
+            **asked,
+        )
+        return [[segment["tokens"].tolist() for segment in row] for row in found["segments"]]
+
+    # as long as both rows have windows left
+    together = segments(slice(0, 2), ["de", "fr"])
+    alone = [segments(slice(row, row + 1), language)[0] for row, language in enumerate(("de", "fr"))]
+    swapped = [segments(slice(row, row + 1), language)[0] for row, language in enumerate(("fr", "de"))]
+    assert [len(row) for row in together] == [len(row) for row in alone]
+    assert together == alone != swapped
+
+
 def test_rows_that_end_early_need_one_language():
     asked = Asked(languages=("deu", "fra"), task="asr")
     assert [context.language for context in asked.contexts(2)] == ["deu", "fra"]
+    assert [context.language for context in asked.contexts(4)] == ["deu", "deu", "fra", "fra"]  # return sequences
     with pytest.raises(SkipwiseError, match=r"2 languages were given for 1 rows.*one language to a call"):
         asked.contexts(1)
 
