@@ -66,6 +66,15 @@ def test_with_a_cache_and_without_the_tokens_are_the_same(closed: tuple[str, ...
     assert torch.equal(_generated(model, features, **asked), base)
 
 
+def test_a_static_cache_does_too():
+    model, features = tiny_whisper(), features_of(AUDIO)
+    asked = {**ASKED, "max_new_tokens": 8}
+    for plan in (_plan(model, "decoder.0.self_attn", "decoder.1.src_attn"), WhisperCase().random_plan(model, seed=2)):
+        with gated(model, plan):
+            found = _generated(model, features, **asked, cache_implementation="static")
+            assert torch.equal(found, _generated(model, features, **asked))
+
+
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_each_row_of_a_batch_follows_its_own_plan(num_beams: int):
     model, features = tiny_whisper(), features_of(AUDIO)

@@ -98,6 +98,7 @@ class LiveGates(LayerGatesSource):
     def settle(self) -> None:
         """Be on the model if there is something to follow, and off it if not; changed weights are known either way."""
         wanted = self.gate_adapter is not None or self.forced_planner is not None
+        self._is_decided = False  # by what is on it from now on
         if wanted and not self._handles:
             self._put_on()
         elif not wanted and self._handles:
@@ -108,12 +109,12 @@ class LiveGates(LayerGatesSource):
             self._model.__dict__.pop(_KEPT, None)
 
     def encoder_layer(self, index: int, hidden: Float[Tensor, "batch time dim"]) -> LayerGates:
-        return gates_of_layer(self._encoder, index, lambda: self._states(hidden).pooled())
+        return gates_of_layer(self._encoder, index, lambda: self._states(hidden).pooled().float())
 
     def decoder_layer(self, index: int, hidden: Float[Tensor, "batch new dim"]) -> LayerGates:
         assert self._deciding is not None
         deciding = self._deciding
-        return gates_of_layer(self._decoder, index, lambda: mean_over(hidden, deciding))
+        return gates_of_layer(self._decoder, index, lambda: mean_over(hidden, deciding).float())
 
     # --- on and off
 
@@ -153,7 +154,6 @@ class LiveGates(LayerGatesSource):
         for stack in (self._model.model.encoder, self._model.model.decoder):
             for layer in stack.layers:
                 swap_out(layer)
-        self._is_decided = False
         self._told = self._heard = self._num_real = self._deciding = self._encoder = self._decoder = None
         del self._model.__dict__["generate"]
 
@@ -189,7 +189,7 @@ class LiveGates(LayerGatesSource):
             contexts = [Context()] * num_rows
         else:
             contexts = self._asked.contexts(num_rows) if self._told is None else self._read(self._told)
-        decided = self._planner().encoder(contexts, embedded.pooled())
+        decided = self._planner().encoder(contexts, embedded.pooled().float())
         self._encoder = self._followed(decided, "encoder", num_rows, convolved.device)
 
     def _on_encoded(self, _: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -236,7 +236,7 @@ class LiveGates(LayerGatesSource):
         """What the decoder follows: the beams of an utterance have one plan."""
         assert self._heard is not None
         own, num_real = encoded[::repeats], self._heard.num_real_frames
-        pooled = SpeechStates(own, torch.full_like(num_real, own.shape[1]), num_real).pooled()
+        pooled = SpeechStates(own, torch.full_like(num_real, own.shape[1]), num_real).pooled().float()
         decided = self._planner().decoder(self._read(tokens[::repeats]), pooled)
         if isinstance(decided, LayerPlanner) and repeats > 1:  # its layers see all beams
             decided = self._planner().decoder(self._read(tokens), pooled.repeat_interleave(repeats, dim=0))
@@ -255,7 +255,9 @@ class LiveGates(LayerGatesSource):
     def _planner(self) -> Planner:
         if self.forced_planner is not None:
             return self.forced_planner
-        return OPEN_PLANNER if self.gate_adapter is None else AdapterPlanner(self.gate_adapter)
+        if self.gate_adapter is None:
+            return OPEN_PLANNER
+        return AdapterPlanner(self.gate_adapter.to(self._model.device))  # the model may have moved since it came
 
     def _followed(
         self, decided: GatePlan | LayerPlanner, stack: Stack, num_rows: int, device: torch.device
