@@ -22,6 +22,7 @@ from tests.tiny_whisper import (
     attach_gates_that_read,
     features_of,
     tiny_extractor,
+    tiny_generation_config,
     tiny_tokenizer,
     tiny_whisper,
     token,
@@ -110,6 +111,8 @@ def test_gates_hear_the_language_and_the_task_before_the_encoder_runs():
     assert isinstance(of_encoder, GatePlan) and isinstance(of_decoder, GatePlan)
     plan = of_encoder.join(of_decoder)
     found = _generated(model, features, language="french", task="translate")
+    french = tiny_generation_config(language="fr", task="translate")
+    assert torch.equal(model.generate(features, french), found)
     other = _generated(model, features, language="de", task="translate")
     detach(model)
     with gated(model, plan):

@@ -159,7 +159,8 @@ class LiveGates(LayerGatesSource):
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         model: Any = self._model
-        self._asked = asked_of(model, kwargs)
+        told = {"generation_config": args[1], **kwargs} if len(args) > 1 else kwargs
+        self._asked = asked_of(model, told)
         try:
             return type(model).generate(model, *args, **kwargs)
         finally:
