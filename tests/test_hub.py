@@ -13,10 +13,14 @@ from skipwise import Transcriber
 from skipwise.errors import SkipwiseError
 from skipwise.gating import GateAdapter
 from skipwise.hub import is_hub_name, local_folder
+from skipwise.models.loading import load_model
 from skipwise.models.owsm.convert import convert_owsm
 from skipwise.models.owsm.loading import HUB_PATTERNS, load_owsm
+from skipwise.models.owsm.vocabulary import OwsmVocabulary
+from skipwise.models.whisper.vocabulary import WhisperVocabulary
 from tests.espnet_folder import BPE_MODEL, CONFIG, STATS, WEIGHTS, write_espnet
 from tests.tiny import attach_random_gates, tone
+from tests.tiny_whisper import save_tiny_whisper
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -66,6 +70,16 @@ def test_a_published_model_is_converted_by_its_name_and_loads_by_its_new_one(cac
     for found in (model, load_owsm(tmp_path / "back")):
         state, expected = found.network.state_dict(), load_owsm("espnet/owsm_tiny").network.state_dict()
         assert all(torch.equal(tensor, expected[key]) for key, tensor in state.items())
+
+
+def test_a_model_of_any_family_loads_by_its_name(cache: Path, tmp_path: Path) -> None:
+    snapshot = put(cache, "somebody/whisper", save_tiny_whisper(tmp_path / "whisper"))
+    model = load_model("somebody/whisper")
+    assert (model.name, model.folder) == ("somebody/whisper", snapshot)
+    assert isinstance(model.vocabulary, WhisperVocabulary)
+    put(cache, "espnet/owsm_tiny", write_espnet(tmp_path / "local"))
+    other = load_model("espnet/owsm_tiny")
+    assert other.name == "espnet/owsm_tiny" and isinstance(other.vocabulary, OwsmVocabulary)
 
 
 def test_an_adapter_loads_by_its_name(cache: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from skipwise.decoding.work import (
     to_transcript,
 )
 from skipwise.errors import SkipwiseError, SkipwiseWarning
-from skipwise.gating import Budget, Context, Planner
+from skipwise.gating import Budget, Context, GateSite, Planner
 from skipwise.models.attach import device_of
 from skipwise.models.extractors import ContextExtractors
 from skipwise.models.family import SpeechModel, Vocabulary
@@ -93,6 +93,16 @@ class Transcriber:
             _warn_untrained(model, "timestamps")
         if self.options.condition_on_previous and not config.previous_text_share:
             _warn_untrained(model, "previous text")
+
+    @property
+    def sites(self) -> tuple[GateSite, ...]:
+        """All sites of the model."""
+        return family_of(self.model.network).describe(self.model.network).sites
+
+    @property
+    def sizes(self) -> Any:
+        """The config of the network, as its family has it: what costs are counted from."""
+        return self.model.network.config
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -71,3 +71,10 @@ def test_bad_lines_end_a_run_or_are_left_out_and_listed(spoken, tmp_path):
         utterances_of(data, "train")
     with pytest.warns(SkipwiseWarning, match=r"(?s)2 bad lines of the train data are left out:\n.*line 9.*\n.*line 10"):
         assert len(utterances_of(data.model_copy(update={"skip_bad": True}), "train")) == 8
+
+
+def test_a_whisper_is_not_trained_on_and_the_error_says_what_to_do(base_config, tmp_path):
+    (tmp_path / "whisper").mkdir()
+    (tmp_path / "whisper" / "config.json").write_text('{"model_type": "whisper"}')
+    with pytest.raises(SkipwiseError, match=r"goes on from an OWSM; .*whisper is a whisper. docs/whisper.md"):
+        train(base_config(model={"init": str(tmp_path / "whisper")}))

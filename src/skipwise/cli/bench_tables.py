@@ -106,7 +106,11 @@ def _memory_table(record: Mapping[str, Any]) -> Table:
 _TABLES: Mapping[str, Callable[[Mapping[str, Any]], Iterable[Table]]] = {
     "dtypes": _dtype_tables,
     "espnet": _espnet_tables,
-    "whisper": lambda record: [_seconds_table("one Whisper, and the OWSM of its size", record["rounds"])],
+    "whisper": lambda record: [
+        _seconds_table("one Whisper, and the OWSM of its size", record["rounds"]),
+        _ratio_table("our engine on the same weights, a token: times as fast", record["token_ratios"]),
+        _ratio_table("the encoder: times as fast", record["encoder_ratios"]),
+    ],
     "sparsity": lambda record: [_sparsity_table(record)],
     "generate": lambda record: [_seconds_table("greedy search", record["rounds"])],
     "batch": lambda record: [_batch_table(record)],

@@ -11,7 +11,6 @@ from skipwise.errors import SkipwiseError
 if TYPE_CHECKING:
     from skipwise.decoding.options import DecodeOptions
     from skipwise.gating import Budget, GateAdapter
-    from skipwise.models.owsm.architecture import OwsmArchitecture
     from skipwise.models.precision import Dtype
     from skipwise.pipeline import Transcriber
 
@@ -58,11 +57,11 @@ def make_transcriber(
     plain = Transcriber(model, gates=gates, device=device, dtype=dtype, options=options)
     adapter = followed_adapter(plain.planner)
     if adapter is not None:
-        budget = _with_costs(wish, adapter, plain.model.network.config)
+        budget = _with_costs(wish, adapter, plain)
     return Transcriber(plain.model, gates=adapter, sparsity=budget, dtype=dtype, options=options)
 
 
-def _with_costs(wish: Wish, adapter: GateAdapter, architecture: OwsmArchitecture) -> Budget:
+def _with_costs(wish: Wish, adapter: GateAdapter, plain: Transcriber) -> Budget:
     """The budget with what each site counts for, where the gates do not say it themselves."""
     from skipwise.evaluation.cost import mac_weights
     from skipwise.gating.cost_table import CostTable
@@ -71,9 +70,9 @@ def _with_costs(wish: Wish, adapter: GateAdapter, architecture: OwsmArchitecture
     if wish.cost_table is None:
         if adapter.config.unit == "macs":
             return wish.budget
-        weights = mac_weights(architecture, audio_s=MACS_AUDIO_S, num_tokens=MACS_TOKENS)
+        weights = mac_weights(plain.sizes, audio_s=MACS_AUDIO_S, num_tokens=MACS_TOKENS)
         return replace(wish.budget, site_weights=weights)
-    table, sites = CostTable.load(wish.cost_table), architecture.gate_sites()
+    table, sites = CostTable.load(wish.cost_table), plain.sites
     if wish.speedup is None:
         unit = wish.budget.unit or "ms"
         return replace(wish.budget, unit=unit, site_weights=tuple(table.site_weights(sites, unit).tolist()))

@@ -19,18 +19,26 @@ With T encoder frames, P prompt tokens, N tokens that are fed back, K beams, L =
                                                                            only if it runs
     ffn                  2 L D F'                                          F' = decoder_ffn_dim
     output projection    L D V                                             V = vocab_size
+
+Whisper's encoder: T 6 M D + 3 T D^2 for its two convolutions of M mel bins, no cgmlp and merge, one ffn a layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import final
+from functools import partial
+from typing import TYPE_CHECKING, Any, final
 
 from skipwise.features.log_mel import HOP_LENGTH, SAMPLE_RATE, num_feature_frames
 from skipwise.gating import GatePlan, GateSite, Stack
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.encoder import num_heard_features
+
+if TYPE_CHECKING:
+    from transformers import WhisperConfig
+else:
+    WhisperConfig = Any  # its module takes seconds to import, and an OWSM does without
 
 _CONV_KERNEL = 9
 _PROMPT_TOKENS = 4
@@ -69,8 +77,64 @@ class MacCount:
         return sum(macs for site, macs in self.sites.items() if site.stack == stack)
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class StackMacs:
+    """What a family says of a window's work."""
+
+    sites: tuple[GateSite, ...]
+    """All sites, encoder first."""
+    conv_embedding: int
+    encoder: Mapping[str, int]
+    """MACs of each kind of branch of an encoder layer, and of `merge`, where a layer has one."""
+    decoder: Callable[[DecoderWork], Mapping[str, int]]
+    """MACs of each kind of branch of a decoder layer, for what it has to do."""
+    output: int
+    """MACs of the output layer at one position."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class DecoderWork:
+    """How much a decoder has to do in a window, or one of its sites where every step has gates."""
+
+    num_positions: int
+    """Positions of all beams at which it runs, prompt included."""
+    num_filled: int
+    """Positions up to the last of these: keys and values of those that were skipped are filled in."""
+    keys_read: int
+    """Keys that self-attention reads, over all positions."""
+
+    @classmethod
+    def everywhere(cls, num_prompt_tokens: int, num_fed_tokens: int, num_beams: int) -> DecoderWork:
+        """Return the work of what runs at all positions."""
+        num_positions = num_prompt_tokens + num_beams * num_fed_tokens
+        fed = range(num_prompt_tokens + 1, num_prompt_tokens + num_fed_tokens + 1)
+        keys_read = num_prompt_tokens**2 + num_beams * sum(fed)
+        return cls(num_positions=num_positions, num_filled=num_positions, keys_read=keys_read)
+
+    @classmethod
+    def of_steps(
+        cls, plan: GatePlan, num_prompt_tokens: int, num_fed_tokens: int, num_beams: int
+    ) -> dict[GateSite, DecoderWork]:
+        """Return the work of each site of a one-row step plan: on the whole prompt if it is open anywhere in it."""
+        assert plan.num_rows == 1
+        found = {}
+        for column, site in enumerate(plan.sites):
+            gates = plan.gates[0, : num_prompt_tokens + num_fed_tokens, column].tolist()
+            in_prompt = num_prompt_tokens * any(gates[:num_prompt_tokens])
+            fed = [place for place, is_open in enumerate(gates) if is_open and place >= num_prompt_tokens]
+            last = max(fed, default=num_prompt_tokens - 1) + 1 - num_prompt_tokens
+            found[site] = cls(
+                num_positions=in_prompt + num_beams * len(fed),
+                num_filled=num_prompt_tokens + num_beams * last if in_prompt or fed else 0,
+                keys_read=in_prompt * num_prompt_tokens + num_beams * sum(place + 1 for place in fed),
+            )
+        return found
+
+
 def count_macs(
-    architecture: OwsmArchitecture,
+    config: OwsmArchitecture | WhisperConfig,
     *,
     duration_s: float,
     num_prompt_tokens: int,
@@ -81,97 +145,60 @@ def count_macs(
 ) -> MacCount:
     """Return the MACs of one window of `duration_s` seconds, decoded with caches.
 
-    `num_fed_tokens` counts the tokens that were fed back to predict the next: not the last one. Without a prompt the
-    decoder did not run. `steps` are the gates of one hypothesis at all its positions, prompt included, of sites that
-    every position decides; a beam is counted as if all had these.
+    `config` is what a network says of its sizes. `num_fed_tokens` counts the tokens that were fed back to predict the
+    next: not the last one. Without a prompt the decoder did not run. `steps` are the gates of one hypothesis at all its
+    positions, prompt included, of sites that every position decides; a beam is counted as if all had these.
     """
-    num_features = _num_feature_frames(architecture, duration_s)
-    _, num_frames = _conv_embedding(architecture, num_features)
-    conv_macs, _ = _conv_embedding(architecture, _num_computed_features(architecture, duration_s, num_features))
-    num_positions = num_prompt_tokens + num_beams * num_fed_tokens
-    keys_read = num_prompt_tokens**2 + num_beams * sum(
-        range(num_prompt_tokens + 1, num_prompt_tokens + num_fed_tokens + 1)
-    )
-    encoder = _encoder_layer(architecture, num_frames)
-    everywhere = RunPositions(num_open=num_positions, num_filled=num_positions, keys_read=keys_read)
+    sizes = (num_prompt_tokens, num_fed_tokens, num_beams)
+    work = DecoderWork.everywhere(*sizes)
+    of_steps = {} if steps is None else DecoderWork.of_steps(steps, *sizes)
+    if isinstance(config, OwsmArchitecture):
+        macs = _owsm_macs(config, duration_s)
+    else:
+        from skipwise.evaluation.whisper_cost import whisper_macs
+
+        macs = whisper_macs(config)
     runs = ("encoder", "decoder") if num_prompt_tokens else ("encoder",)
-    sites = [site for site in architecture.gate_sites() if site not in closed and site.stack in runs]
-    ran = {} if steps is None else RunPositions.of_plan(steps, num_prompt_tokens, num_fed_tokens, num_beams)
+    sites = [site for site in macs.sites if site not in closed and site.stack in runs]
+    merging = {site.layer for site in sites if site.stack == "encoder" and site.kind in _MERGED}
     of_sites = {
-        site: encoder[site.kind]
-        if site.stack == "encoder"
-        else _decoder_site(architecture, site.kind, num_frames, ran.get(site, everywhere))
+        site: (macs.encoder if site.stack == "encoder" else macs.decoder(of_steps.get(site, work)))[site.kind]
         for site in sites
     }
-    merging = {site.layer for site in sites if site.stack == "encoder" and site.kind in _MERGED}
     return MacCount(
-        conv_embedding=conv_macs,
-        sites={site: macs for site, macs in of_sites.items() if macs},
-        merges=dict.fromkeys(sorted(merging), encoder["merge"]),
-        output_projection=(num_positions if num_prompt_tokens else 0)
-        * architecture.hidden_size
-        * architecture.vocab_size,
+        conv_embedding=macs.conv_embedding,
+        sites={site: count for site, count in of_sites.items() if count},
+        merges=dict.fromkeys(sorted(merging), macs.encoder["merge"]) if "merge" in macs.encoder else {},
+        output_projection=(work.num_positions if num_prompt_tokens else 0) * macs.output,
     )
 
 
-@final
-@dataclass(frozen=True, kw_only=True)
-class RunPositions:
-    """At which positions a site of the decoder ran, counted over all beams."""
-
-    num_open: int
-    """Positions at which it ran."""
-    num_filled: int
-    """Positions up to the last of these: the keys and values of the skipped ones are filled in later."""
-    keys_read: int
-    """Keys that all of these see."""
-
-    @classmethod
-    def of_plan(
-        cls, plan: GatePlan, num_prompt_tokens: int, num_fed_tokens: int, num_beams: int
-    ) -> dict[GateSite, RunPositions]:
-        """Return where each site of a one-row step plan ran: on the whole prompt if anywhere in it."""
-        assert plan.num_rows == 1
-        found = {}
-        for column, site in enumerate(plan.sites):
-            gates = plan.gates[0, : num_prompt_tokens + num_fed_tokens, column].tolist()
-            in_prompt = num_prompt_tokens * any(gates[:num_prompt_tokens])
-            fed = [place for place, is_open in enumerate(gates) if is_open and place >= num_prompt_tokens]
-            last = max(fed, default=num_prompt_tokens - 1) + 1 - num_prompt_tokens
-            found[site] = cls(
-                num_open=in_prompt + num_beams * len(fed),
-                num_filled=num_prompt_tokens + num_beams * last if in_prompt or fed else 0,
-                keys_read=in_prompt * num_prompt_tokens + num_beams * sum(place + 1 for place in fed),
-            )
-        return found
-
-
-def mac_weights(architecture: OwsmArchitecture, *, audio_s: float, num_tokens: int) -> tuple[float, ...]:
-    """Return the MACs of every site, in the order of `gate_sites()`: what a budget in MACs counts.
+def mac_weights(config: OwsmArchitecture | WhisperConfig, *, audio_s: float, num_tokens: int) -> tuple[float, ...]:
+    """Return the MACs of every site, in the base's order: what a budget in MACs counts.
 
     For `audio_s` seconds decoded greedily to `num_tokens` tokens after a prompt of `<sos>`, language, task and
     `<notimestamps>`. An encoder layer's merge, which runs if one of its two branches does, is shared between them.
     """
-    count = count_macs(architecture, duration_s=audio_s, num_prompt_tokens=_PROMPT_TOKENS, num_fed_tokens=num_tokens)
-    merging = [site for site in count.sites if site.stack == "encoder" and site.kind in _MERGED]
-    shared = {site: count.merges[site.layer] / len(_MERGED) for site in merging}
-    return tuple(count.sites[site] + shared.get(site, 0.0) for site in architecture.gate_sites())
+    count = count_macs(config, duration_s=audio_s, num_prompt_tokens=_PROMPT_TOKENS, num_fed_tokens=num_tokens)
+    shared = {
+        site: count.merges[site.layer] / len(_MERGED)
+        for site in count.sites
+        if site.stack == "encoder" and site.kind in _MERGED and site.layer in count.merges
+    }
+    return tuple(macs + shared.get(site, 0.0) for site, macs in count.sites.items())
 
 
-def _decoder_site(architecture: OwsmArchitecture, kind: str, num_frames: int, run: RunPositions) -> int:
-    """MACs of a site of the decoder from the positions at which it ran."""
-    width = architecture.hidden_size
-    match kind:
-        case "self_attn":
-            # what is filled in goes through the one product of queries, keys and values
-            return (run.num_open + 3 * run.num_filled) * width * width + 2 * run.keys_read * width
-        case "src_attn":
-            if not run.num_open:
-                return 0
-            projected = 2 * (num_frames + run.num_open) * width * width
-            return projected + 2 * run.num_open * num_frames * width
-        case _:
-            return 2 * run.num_open * width * architecture.decoder_ffn_dim
+def _owsm_macs(architecture: OwsmArchitecture, duration_s: float) -> StackMacs:
+    num_features = _num_feature_frames(architecture, duration_s)
+    _, num_frames = _conv_embedding(architecture, num_features)
+    conv_macs, _ = _conv_embedding(architecture, _num_computed_features(architecture, duration_s, num_features))
+    return StackMacs(
+        sites=architecture.gate_sites(),
+        conv_embedding=conv_macs,
+        encoder=_encoder_layer(architecture, num_frames),
+        decoder=partial(decoder_layer_macs, architecture.hidden_size, architecture.decoder_ffn_dim, num_frames),
+        output=architecture.hidden_size * architecture.vocab_size,
+    )
 
 
 def _num_feature_frames(architecture: OwsmArchitecture, duration_s: float) -> int:
@@ -213,3 +240,15 @@ def _encoder_layer(architecture: OwsmArchitecture, num_frames: int) -> dict[str,
         "ffn2": ffn,
     }
     return {kind: num_frames * macs for kind, macs in per_frame.items()}
+
+
+def decoder_layer_macs(width: int, ffn_dim: int, num_frames: int, work: DecoderWork) -> dict[str, int]:
+    """Return the MACs of each kind of branch of a decoder layer with cached keys and values."""
+    # what is filled in goes through the one product of queries, keys and values
+    own = (work.num_positions + 3 * work.num_filled) * width * width + 2 * work.keys_read * width
+    projected = 2 * (num_frames + work.num_positions) * width * width
+    return {
+        "self_attn": own,
+        "src_attn": projected + 2 * work.num_positions * num_frames * width if work.num_positions else 0,
+        "ffn": 2 * work.num_positions * width * ffn_dim,
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from skipwise.audio import audio_info
 from skipwise.data.batching import batches_by_duration
@@ -15,7 +15,6 @@ from skipwise.errors import SkipwiseError
 from skipwise.evaluation.cost import count_macs
 from skipwise.evaluation.scores import TextPair, check_references
 from skipwise.gating import GatePlan, Stack
-from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.pipeline import Request, Transcriber
 
 LOOP_MAX_NGRAM = 4
@@ -131,13 +130,13 @@ def make_batches(
 
 def decode_rows(transcriber: Transcriber, batches: Iterable[Sequence[Item]]) -> Iterator[Row]:
     """Yield the rows of each batch as soon as it is decoded."""
-    architecture = transcriber.model.network.config
+    sizes = transcriber.sizes
     for batch in batches:
         # a little more than planned: a file may be some samples longer than its manifest says
         room_s = 1.1 * len(batch) * max(item.cost_s for item in batch)
         transcripts = transcriber.transcribe_many((item.request for item in batch), batch_s=room_s)
         for item, transcript in zip(batch, transcripts, strict=True):
-            yield _row(item, transcript, architecture, transcriber.options.beam_size)
+            yield _row(item, transcript, sizes, transcriber.options.beam_size)
 
 
 def spread(utterances: Sequence[Utterance], limit: int | None) -> list[Utterance]:
@@ -162,7 +161,7 @@ def _items(transcriber: Transcriber, utterances: Sequence[Utterance], task: str)
         )
     pairs = [TextPair(id=utterance.id, reference=utterance.reference(task), hypothesis="") for utterance in having]
     check_references(pairs)
-    window_s = transcriber.model.network.config.window_s
+    window_s = transcriber.engine.config.window_s
     return [
         Item(utterance=utterance, task=task, pair=pair, cost_s=window_s or _duration_s(utterance))
         for utterance, pair in zip(having, pairs, strict=True)
@@ -176,7 +175,7 @@ def _duration_s(utterance: Utterance) -> float:
     return UNKNOWN_DURATION_S if whole_s is None else max(whole_s - utterance.start_s, 0.1)
 
 
-def _row(item: Item, transcript: Transcript, architecture: OwsmArchitecture, num_beams: int) -> Row:
+def _row(item: Item, transcript: Transcript, sizes: Any, num_beams: int) -> Row:
     segments = [segment for segment in transcript.segments if not segment.is_silent]
     return Row(
         id=item.utterance.id,
@@ -190,17 +189,15 @@ def _row(item: Item, transcript: Transcript, architecture: OwsmArchitecture, num
         timings=transcript.timings,
         num_tokens=sum(len(segment.tokens) for segment in segments),
         hit_limit=any(not segment.finished for segment in segments),
-        macs=_macs(segments, architecture, num_beams),
-        dense_macs=_macs(segments, architecture, num_beams, dense=True),
+        macs=_macs(segments, sizes, num_beams),
+        dense_macs=_macs(segments, sizes, num_beams, dense=True),
     )
 
 
-def _macs(
-    segments: Sequence[Segment], architecture: OwsmArchitecture, num_beams: int, *, dense: bool = False
-) -> dict[Stack, int]:
+def _macs(segments: Sequence[Segment], sizes: Any, num_beams: int, *, dense: bool = False) -> dict[Stack, int]:
     counts = [
         count_macs(
-            architecture,
+            sizes,
             duration_s=segment.end_s - segment.start_s,
             num_prompt_tokens=segment.num_prompt_tokens,
             # the last token of a hypothesis is fed back only to find that it is the last

@@ -17,6 +17,7 @@ from skipwise.evaluation.rows import Row, decode_rows, make_batches
 from skipwise.evaluation.scores import signatures
 from skipwise.evaluation.summary import CountedRows
 from skipwise.gating import OPEN_PLANNER, AdapterPlanner, GatePlan, GateSite, RecordingPlanner, ShuffledPlanner
+from skipwise.models.attach import device_of
 from skipwise.pipeline import Transcriber
 
 DEFAULT_BATCH_S = 120.0
@@ -53,7 +54,7 @@ class Evaluation:
             )
         return cls(
             rows=rows,
-            sites=transcriber.model.network.config.gate_sites(),
+            sites=transcriber.sites,
             settings=describe_settings(transcriber) | {"seed": seed} | dict(notes or {}),
             seed=seed,
         )
@@ -103,13 +104,12 @@ def evaluate(
 
 def describe_settings(transcriber: Transcriber) -> dict[str, Any]:
     """Return what decides a transcriber's output and speed, as values that JSON knows."""
-    weight = transcriber.model.network.feature_mean
     return {
         "model": transcriber.model.name,
         "gates": _gates(transcriber),
         **_budget(transcriber),
         **asdict(transcriber.options),
-        "device": str(weight.device),
+        "device": str(device_of(transcriber.model.network)),
         "dtype": transcriber.engine.dtype,
         "threads": torch.get_num_threads(),
         "processor": platform.machine(),

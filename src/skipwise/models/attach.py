@@ -42,10 +42,16 @@ def attach(model: nn.Module, gates: GateConfig | GateAdapter | str | Path) -> Ga
         case _:
             adapter = GateAdapter.from_pretrained(gates)
     check_base(adapter, base)
-    if adapter.lora is not None:
-        put_on(network, held, adapter.lora)
     held.gate_adapter = adapter.to(device_of(network))
-    family.settle(network, held)
+    try:
+        if adapter.lora is not None:
+            put_on(network, held, adapter.lora)
+        family.settle(network, held)
+    except SkipwiseError:
+        take_off(network, held)
+        held.gate_adapter = None
+        family.settle(network, held)
+        raise
     return adapter
 
 

@@ -58,11 +58,6 @@ register_family(
 )
 
 
-def family_types() -> tuple[str, ...]:
-    """Return the `model_type` of each family that is known."""
-    return tuple(_ENTRIES)
-
-
 def family_of(model: nn.Module) -> ModelFamily:
     """Return the family of a model.
 

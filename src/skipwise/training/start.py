@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from skipwise.data.layouts import has_splits, read_data
 from skipwise.data.manifest import Utterance
 from skipwise.data.sidecar import by_sentence
 from skipwise.errors import SkipwiseError, SkipwiseWarning
+from skipwise.models.loading import model_type
 from skipwise.models.owsm.architecture import OwsmArchitecture
-from skipwise.models.owsm.loading import OwsmModel, load_owsm
+from skipwise.models.owsm.loading import MODEL_TYPE, OwsmModel, load_owsm
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.vocabulary import OwsmVocabulary
 from skipwise.pipeline import reference_model
@@ -128,7 +130,14 @@ def _model_called(name: str) -> OwsmModel:
 
 
 def _trained(config: TrainConfig) -> OwsmModel:
-    model, changes = _model_called(config.model.init), config.model.architecture
+    named = config.model.init
+    found = model_type(Path(named))
+    if found not in (None, MODEL_TYPE):
+        raise SkipwiseError(
+            f"skipwise train goes on from an OWSM; {named} is a {found}. docs/whisper.md trains gates of a Whisper in a "
+            "loop of its own."
+        )
+    model, changes = _model_called(named), config.model.architecture
     fixed = changes.keys() - set(_FREE_FIELDS)
     if fixed:
         raise SkipwiseError(

@@ -22,6 +22,7 @@ from tests.tiny_whisper import (
     attach_gates_that_read,
     features_of,
     tiny_extractor,
+    tiny_generation_config,
     tiny_tokenizer,
     tiny_whisper,
     token,
@@ -66,6 +67,15 @@ def test_with_a_cache_and_without_the_tokens_are_the_same(closed: tuple[str, ...
     assert torch.equal(_generated(model, features, **asked), base)
 
 
+def test_a_static_cache_does_too():
+    model, features = tiny_whisper(), features_of(AUDIO)
+    asked = {**ASKED, "max_new_tokens": 8}
+    for plan in (_plan(model, "decoder.0.self_attn", "decoder.1.src_attn"), WhisperCase().random_plan(model, seed=2)):
+        with gated(model, plan):
+            found = _generated(model, features, **asked, cache_implementation="static")
+            assert torch.equal(found, _generated(model, features, **asked))
+
+
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_each_row_of_a_batch_follows_its_own_plan(num_beams: int):
     model, features = tiny_whisper(), features_of(AUDIO)
@@ -101,6 +111,8 @@ def test_gates_hear_the_language_and_the_task_before_the_encoder_runs():
     assert isinstance(of_encoder, GatePlan) and isinstance(of_decoder, GatePlan)
     plan = of_encoder.join(of_decoder)
     found = _generated(model, features, language="french", task="translate")
+    french = tiny_generation_config(language="fr", task="translate")
+    assert torch.equal(model.generate(features, french), found)
     other = _generated(model, features, language="de", task="translate")
     detach(model)
     with gated(model, plan):
@@ -185,9 +197,37 @@ def test_a_long_recording_is_transcribed_window_by_window():
         assert torch.equal(_generated(model, inputs.input_features, **asked), base)
 
 
+def test_each_window_of_a_long_recording_is_heard_in_its_rows_language():
+    model, extractor = tiny_whisper(), tiny_extractor()
+    loose: Any = extractor
+    long = [tone(1.9, seed=6), tone(1.9, seed=7)]
+    inputs = loose(long, sampling_rate=16_000, return_tensors="pt", truncation=False, return_attention_mask=True)
+    attach_gates_that_read(model, "language", seed=1)
+    asked: dict[str, Any] = {"task": "transcribe", "return_timestamps": True, "max_new_tokens": 10}
+
+    def segments(rows: slice, language: str | list[str]) -> list[list[list[int]]]:
+        found = _generated(
+            model,
+            inputs.input_features[rows],
+            attention_mask=inputs.attention_mask[rows],
+            language=language,
+            return_segments=True,
+            **asked,
+        )
+        return [[segment["tokens"].tolist() for segment in row] for row in found["segments"]]
+
+    # as long as both rows have windows left
+    together = segments(slice(0, 2), ["de", "fr"])
+    alone = [segments(slice(row, row + 1), language)[0] for row, language in enumerate(("de", "fr"))]
+    swapped = [segments(slice(row, row + 1), language)[0] for row, language in enumerate(("fr", "de"))]
+    assert [len(row) for row in together] == [len(row) for row in alone]
+    assert together == alone != swapped
+
+
 def test_rows_that_end_early_need_one_language():
     asked = Asked(languages=("deu", "fra"), task="asr")
     assert [context.language for context in asked.contexts(2)] == ["deu", "fra"]
+    assert [context.language for context in asked.contexts(4)] == ["deu", "deu", "fra", "fra"]  # return sequences
     with pytest.raises(SkipwiseError, match=r"2 languages were given for 1 rows.*one language to a call"):
         asked.contexts(1)
 

@@ -17,6 +17,7 @@ from skipwise.models.family import NetworkDescription
 from skipwise.models.registry import family_of
 from skipwise.models.whisper import network as stacks
 from skipwise.models.whisper.open_rows import cache_of_rows, mask_of_rows
+from tests.conformance.suite import LOCAL
 from tests.conformance.test_whisper import AUDIO, WhisperCase, prompts
 from tests.tiny_whisper import attach_gates_that_read, features_of, tiny_generation_config, tiny_whisper, token
 
@@ -153,6 +154,19 @@ def test_only_frames_that_hear_something_are_real():
     assert stacks.num_real_features(torch.randn(1, 80, 100)).tolist() == [100]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_in_half_precision_follows_its_gates(dtype: torch.dtype):
+    """The predictors stay fp32, whatever the base computes in."""
+    loose: Any = tiny_whisper()
+    model, features = loose.to(dtype), features_of(AUDIO).to(dtype)
+    base = model.generate(features, language="de", task="transcribe", max_new_tokens=5)
+    for predictor in (MlpPredictorConfig(open_bias=0.0, output_std=1.0), LOCAL):
+        WhisperCase().attach_random_gates(model, predictor=predictor)
+        found = model.generate(features, language="de", task="transcribe", max_new_tokens=5)
+        detach(model)
+        assert not torch.equal(found, base)
+
+
 def test_padding_does_not_reach_the_decision():
     model = tiny_whisper()
     WhisperCase().attach_random_gates(model)
@@ -233,6 +247,8 @@ def test_a_forward_that_something_else_replaced_is_refused():
     with pytest.raises(SkipwiseError, match=r"replaced the forward of this model's WhisperEncoderLayer.*device_map"):
         attach(model, GateConfig())
     assert type(layer) is WhisperEncoderLayer
+    del layer.forward
+    attach(model, GateConfig())  # nothing was left on it
 
 
 def test_a_plan_of_positions_is_for_our_own_decoding():

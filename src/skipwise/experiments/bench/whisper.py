@@ -7,12 +7,13 @@ half the frames, and cgMLPs.
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, final
 
@@ -56,6 +57,10 @@ class TransformersWhisper:
         self.model.generation_config = _generation_config()
         self.features = torch.randn(1, _NUM_MELS, _NUM_FEATURES)
 
+    @cached_property
+    def _encoded(self) -> Any:
+        return self.model.model.encoder(self.features)
+
     @torch.inference_mode()
     def encode(self) -> Parts:
         """Encode a window."""
@@ -68,7 +73,7 @@ class TransformersWhisper:
         """Generate as many tokens for a window that is encoded already."""
         from transformers import GenerationConfig, GenerationMixin
 
-        encoded = self.model.model.encoder(self.features)
+        encoded = self._encoded
 
         def generate(num_tokens: int) -> int:
             config = GenerationConfig(
@@ -84,7 +89,7 @@ class TransformersWhisper:
             found: Any = GenerationMixin.generate(
                 model,
                 generation_config=config,
-                encoder_outputs=encoded,
+                encoder_outputs=copy.copy(encoded),  # generate() may put the beams into it
                 decoder_input_ids=torch.tensor([_PROMPT]),
             )
             return int(found.shape[1]) - len(_PROMPT)
@@ -108,15 +113,16 @@ class SkipwiseWhisper:
     def encode(self) -> Parts:
         """Encode a window."""
         start = time.perf_counter()
-        self._encoded()
+        self._engine.encode(self._engine.embed(self._features))
         return {"encoder": time.perf_counter() - start}
 
     @torch.inference_mode()
     def decode(self, *, num_tokens: int, beam_size: int) -> Parts:
         """Search for as many tokens in a window that is encoded already."""
         asked = {"num_tokens": num_tokens, "beam_size": beam_size}
-        return search_once(self._engine, self._encoded(), _PROMPT, **asked, plan=self._plan)
+        return search_once(self._engine, self._encoded, _PROMPT, **asked, plan=self._plan)
 
+    @cached_property
     def _encoded(self) -> SpeechStates:
         return self._engine.encode(self._engine.embed(self._features))
 
@@ -141,9 +147,13 @@ class CTranslate2Whisper:
         self._model.encode(self._features, to_cpu=True)
         return {"encoder": time.perf_counter() - start}
 
+    @cached_property
+    def _encoded(self) -> Any:
+        return self._model.encode(self._features, to_cpu=False)
+
     def decode(self, *, num_tokens: int, beam_size: int) -> Parts:
         """Generate up to as many tokens for a window that is encoded already; random weights do not end before."""
-        encoded = self._model.encode(self._features, to_cpu=False)
+        encoded = self._encoded
 
         def generate(num_tokens: int) -> int:
             found = self._model.generate(

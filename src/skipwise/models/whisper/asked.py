@@ -30,14 +30,13 @@ class Asked:
                 recording when they end, and does not say which.
         """
         languages: Sequence[str | None] = self.languages or (None,)
-        if len(languages) == 1:
-            languages = [languages[0]] * num_rows
-        if len(languages) != num_rows:
+        repeats, rest = divmod(num_rows, len(languages))
+        if rest or not repeats:
             raise SkipwiseError(
                 f"{len(languages)} languages were given for {num_rows} rows, and gates of the encoder must know which "
                 "is whose. Give rows of one language to a call."
             )
-        return [Context(language=language, task=self.task) for language in languages]
+        return [Context(language=language, task=self.task) for language in languages for _ in range(repeats)]
 
     def complete(self, read: Sequence[Context]) -> list[Context]:
         """Return what prompts say, completed by what the call says to all rows alike."""

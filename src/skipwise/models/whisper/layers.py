@@ -118,7 +118,7 @@ def run_encoder_layer(
 
     gate = gate_of(gates, "self_attn")
     added = add_branch(hidden, self_attn, gate)
-    fill_collected("attentions", layer.self_attn, gate, hidden, hidden.shape[1])
+    fill_collected("attentions", layer.self_attn, gate, hidden, lambda: hidden.shape[1])
     hidden = add_branch(added, lambda own, _: _feed_forward(layer, own), gate_of(gates, "ffn"))
     if hidden.dtype == torch.float16:
         limit = torch.finfo(hidden.dtype).max - 1000
@@ -164,14 +164,19 @@ def run_decoder_layer(
     entered, hidden = hidden, add_branch(hidden, self_attn, gate)
     if is_closed(gate):
         keep_length(whole, index, entered, "self_attn")
-    num_keys = entered.shape[1] if whole is None else whole.get_seq_length(index)
-    fill_collected("attentions", layer.self_attn, gate, entered, num_keys)
+    fill_collected(
+        "attentions",
+        layer.self_attn,
+        gate,
+        entered,
+        lambda: entered.shape[1] if whole is None else int(whole.get_seq_length(index)),
+    )
     if encoded is not None:
         gate = gate_of(gates, "src_attn")
         hidden = add_branch(hidden, src_attn, gate)
         if is_closed(gate):
             keep_length(whole, index, entered, "src_attn")
-        fill_collected("cross_attentions", layer.encoder_attn, gate, entered, encoded.shape[1])
+        fill_collected("cross_attentions", layer.encoder_attn, gate, entered, lambda: encoded.shape[1])
     return add_branch(hidden, lambda own, _: _feed_forward(layer, own), gate_of(gates, "ffn"))
 
 

@@ -79,7 +79,7 @@ class LiveGates(LayerGatesSource):
         self._model = model
         self._handles: list[RemovableHandle] = []
         self._asked = Asked()
-        self._contexts: list[Context] | None = None
+        self._told: Int[Tensor, "batch length"] | None = None
         self._num_real: Int[Tensor, " batch"] | None = None
         self._heard: _Heard | None = None
         self._deciding: Bool[Tensor, "batch length"] | None = None
@@ -96,20 +96,25 @@ class LiveGates(LayerGatesSource):
         return cls(model) if found is None else found
 
     def settle(self) -> None:
-        """Be on the model if there is something to follow, and off it if not."""
+        """Be on the model if there is something to follow, and off it if not; changed weights are known either way."""
         wanted = self.gate_adapter is not None or self.forced_planner is not None
+        self._is_decided = False  # by what is on it from now on
         if wanted and not self._handles:
             self._put_on()
         elif not wanted and self._handles:
             self._take_off()
+        if wanted or self.base_weights:
+            self._model.__dict__[_KEPT] = self
+        else:
+            self._model.__dict__.pop(_KEPT, None)
 
     def encoder_layer(self, index: int, hidden: Float[Tensor, "batch time dim"]) -> LayerGates:
-        return gates_of_layer(self._encoder, index, lambda: self._states(hidden).pooled())
+        return gates_of_layer(self._encoder, index, lambda: self._states(hidden).pooled().float())
 
     def decoder_layer(self, index: int, hidden: Float[Tensor, "batch new dim"]) -> LayerGates:
         assert self._deciding is not None
         deciding = self._deciding
-        return gates_of_layer(self._decoder, index, lambda: mean_over(hidden, deciding))
+        return gates_of_layer(self._decoder, index, lambda: mean_over(hidden, deciding).float())
 
     # --- on and off
 
@@ -125,17 +130,21 @@ class LiveGates(LayerGatesSource):
             )
         for layer, index in layers:
             swap_in(layer, self, index)
-        before, after = "register_forward_pre_hook", "register_forward_hook"
-        hooks: list[tuple[nn.Module, str, Callable[..., None]]] = [
-            (model, before, self._on_model),
-            (encoder, before, self._on_encoder),
-            (encoder.conv2, after, self._on_embedded),
-            (encoder, after, self._on_encoded),
-            (decoder, before, self._on_decoder),
-            (decoder, after, self._on_decoded),
+        before: list[tuple[nn.Module, Callable[..., None]]] = [
+            (model, self._on_model),
+            (encoder, self._on_encoder),
+            (decoder, self._on_decoder),
         ]
-        self._handles = [getattr(module, when)(hook, with_kwargs=True) for module, when, hook in hooks]
-        model.__dict__[_KEPT] = self
+        after: list[tuple[nn.Module, Callable[..., None]]] = [
+            (encoder.conv2, self._on_embedded),
+            (encoder, self._on_encoded),
+            (decoder, self._on_decoded),
+        ]
+        self._handles = [
+            *(module.register_forward_pre_hook(hook, with_kwargs=True) for module, hook in before),
+            *(module.register_forward_hook(hook, with_kwargs=True) for module, hook in after),
+            model.register_forward_hook(self._on_model_done, always_call=True),
+        ]
         model.__dict__["generate"] = self._generate  # hears the language and the task before the encoder runs
 
     def _take_off(self) -> None:
@@ -145,25 +154,27 @@ class LiveGates(LayerGatesSource):
         for stack in (self._model.model.encoder, self._model.model.decoder):
             for layer in stack.layers:
                 swap_out(layer)
-        self._is_decided = False
-        self._contexts = self._heard = self._num_real = self._deciding = self._encoder = self._decoder = None
-        del self._model.__dict__["generate"], self._model.__dict__[_KEPT]
+        self._told = self._heard = self._num_real = self._deciding = self._encoder = self._decoder = None
+        del self._model.__dict__["generate"]
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         model: Any = self._model
-        self._asked = asked_of(model, kwargs)
+        told = {"generation_config": args[1], **kwargs} if len(args) > 1 else kwargs
+        self._asked = asked_of(model, told)
         try:
             return type(model).generate(model, *args, **kwargs)
         finally:
-            self._asked, self._contexts = Asked(), None
+            self._asked = Asked()
 
     # --- hooks, in the order in which they come
 
     def _on_model(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A forward with a prompt or labels says what is asked before the encoder runs."""
+        """A forward with a prompt or labels says what is asked before its encoder runs."""
         told = kwargs.get("decoder_input_ids", args[2] if len(args) > 2 else None)
-        told = kwargs.get("labels") if told is None else told
-        self._contexts = None if told is None else self._read(told)
+        self._told = kwargs.get("labels") if told is None else told
+
+    def _on_model_done(self, *_: Any) -> None:
+        self._told = None  # `generate()` runs the encoder of the next window on its own
 
     def _on_encoder(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         features = kwargs["input_features"] if "input_features" in kwargs else args[0]
@@ -178,8 +189,8 @@ class LiveGates(LayerGatesSource):
         if forced or adapter is None or not adapter.sites("encoder"):  # nobody asks what is known
             contexts = [Context()] * num_rows
         else:
-            contexts = self._contexts or self._asked.contexts(num_rows)
-        decided = self._planner().encoder(contexts, embedded.pooled())
+            contexts = self._asked.contexts(num_rows) if self._told is None else self._read(self._told)
+        decided = self._planner().encoder(contexts, embedded.pooled().float())
         self._encoder = self._followed(decided, "encoder", num_rows, convolved.device)
 
     def _on_encoded(self, _: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -226,7 +237,7 @@ class LiveGates(LayerGatesSource):
         """What the decoder follows: the beams of an utterance have one plan."""
         assert self._heard is not None
         own, num_real = encoded[::repeats], self._heard.num_real_frames
-        pooled = SpeechStates(own, torch.full_like(num_real, own.shape[1]), num_real).pooled()
+        pooled = SpeechStates(own, torch.full_like(num_real, own.shape[1]), num_real).pooled().float()
         decided = self._planner().decoder(self._read(tokens[::repeats]), pooled)
         if isinstance(decided, LayerPlanner) and repeats > 1:  # its layers see all beams
             decided = self._planner().decoder(self._read(tokens), pooled.repeat_interleave(repeats, dim=0))
@@ -245,7 +256,9 @@ class LiveGates(LayerGatesSource):
     def _planner(self) -> Planner:
         if self.forced_planner is not None:
             return self.forced_planner
-        return OPEN_PLANNER if self.gate_adapter is None else AdapterPlanner(self.gate_adapter)
+        if self.gate_adapter is None:
+            return OPEN_PLANNER
+        return AdapterPlanner(self.gate_adapter.to(self._model.device))  # the model may have moved since it came
 
     def _followed(
         self, decided: GatePlan | LayerPlanner, stack: Stack, num_rows: int, device: torch.device

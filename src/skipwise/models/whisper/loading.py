@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers.utils import logging
 
 from skipwise.errors import SkipwiseError
 from skipwise.models.family import SpeechModel
@@ -23,7 +26,8 @@ def load_whisper(folder: Path, *, name: str, device: torch.device | str = "cpu")
         SkipwiseError: if a file is missing or damaged, or the weights are not exactly those of the config.
     """
     try:
-        model, info = _read(folder)
+        with _quietly():
+            model, info = _read(folder)
         tokenizer = WhisperTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -38,6 +42,18 @@ def load_whisper(folder: Path, *, name: str, device: torch.device | str = "cpu")
         model.generation_config = GenerationConfig.from_model_config(model.config)
     moved: Any = model  # torch says less of `to` than it takes
     return SpeechModel(moved.to(device).eval(), WhisperVocabulary(tokenizer), name, folder)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep transformers from drawing a bar until the block ends."""
+    shows_bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shows_bars:
+            logging.enable_progress_bar()
 
 
 def _read(folder: Path) -> tuple[WhisperForConditionalGeneration, dict[str, Any]]:

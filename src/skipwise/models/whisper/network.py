@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import EncoderDecoderCache, WhisperForConditionalGeneration
+from transformers import EncoderDecoderCache, WhisperConfig, WhisperForConditionalGeneration
 from transformers.masking_utils import create_causal_mask
 from transformers.models.whisper.modeling_whisper import WhisperDecoderLayer, WhisperEncoderLayer
 
@@ -27,9 +27,14 @@ from skipwise.models.whisper.layers import DECODER_KINDS, ENCODER_KINDS, run_dec
 
 
 def gate_sites(model: WhisperForConditionalGeneration) -> tuple[GateSite, ...]:
-    """Return all sites, encoder first, from the input up."""
-    encoder = [GateSite("encoder", i, kind) for i in range(model.config.encoder_layers) for kind in ENCODER_KINDS]
-    decoder = [GateSite("decoder", i, kind) for i in range(model.config.decoder_layers) for kind in DECODER_KINDS]
+    """Return all sites of a model, encoder first, from the input up."""
+    return sites_of(model.config)
+
+
+def sites_of(config: WhisperConfig) -> tuple[GateSite, ...]:
+    """Return all sites of a model of these sizes."""
+    encoder = [GateSite("encoder", i, kind) for i in range(config.encoder_layers) for kind in ENCODER_KINDS]
+    decoder = [GateSite("decoder", i, kind) for i in range(config.decoder_layers) for kind in DECODER_KINDS]
     return (*encoder, *decoder)
 
 
