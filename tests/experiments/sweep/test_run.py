@@ -18,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from skipwise.data.manifest import read_manifest, write_manifest
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.scores import BLEU, WER, TextPair
 from skipwise.experiments.sweep import executors
@@ -148,9 +149,14 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(spoken: Path, tmp_path: P
     assert failure.cell == "broken_seed3" and "no/such/folder" in failure.tail
 
 
-def test_data_that_are_not_there_are_told_before_the_training(tmp_path: Path) -> None:
+def test_data_that_are_not_there_are_told_before_the_training(spoken: Path, tmp_path: Path) -> None:
     with pytest.raises(SkipwiseError, match=r"there is no data .*nothing to evaluate on. Set evaluation.data"):
         run_sweep(cells_of(write_sweep(tmp_path, tmp_path / "nothing")), InlineExecutor())
+    write_manifest(tmp_path / "one_split.jsonl", read_manifest(spoken))
+    overrides = {"data.root": str(tmp_path / "one_split.jsonl"), "data.dev_root": None}
+    needs_dev = write_sweep(tmp_path, spoken, overrides=overrides, evaluation={"knock_out": {"utterances": 2}})
+    with pytest.raises(SkipwiseError, match=r"is one split, that to train on, so there is no dev data"):
+        run_sweep(cells_of(needs_dev), InlineExecutor())
 
 
 def test_two_sweeps_in_one_folder_are_refused(finished_sweep: Path) -> None:

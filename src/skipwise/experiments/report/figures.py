@@ -59,10 +59,12 @@ def quality_against_sparsity(finder: Finder) -> Picture:
     for task in finder.tasks:
         lines = []
         for scope, colour in SCOPES.items():
-            joint, alone = (finder.pruned(task, scope, joint=joint) for joint in (True, False))
+            joint, any_budget = (finder.pruned(task, scope, elastic=elastic) for elastic in (False, True))
+            alone = finder.pruned(task, scope, joint=False)
             steps = finder.pruned(task, scope, granularity="step")
             lines += [
                 _sparsity_line(finder, joint, _NAMES[scope], colour),
+                _sparsity_line(finder, any_budget, f"{_NAMES[scope]}, one adapter for any budget", colour),
                 _sparsity_line(finder, alone, f"{_NAMES[scope]}, one task", colour, joined=False),
                 _sparsity_line(finder, steps, f"{_NAMES[scope]}, step plans", colour, joined=False),
             ]
