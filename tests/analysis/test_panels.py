@@ -9,7 +9,9 @@ import pytest
 
 from skipwise.analysis.panels import COLOURS, Line, Panel, Point, line_panels
 from skipwise.analysis.plan_space import PlanSpace, plan_space
+from skipwise.analysis.step_map import step_map
 from skipwise.errors import SkipwiseError
+from skipwise.gating import GateSite
 
 
 def panel(*lines: Line, **changes: object) -> Panel:
@@ -53,6 +55,17 @@ def test_plans_that_are_alike_lie_together() -> None:
     assert titles[:3] == ["by task", "by speaker", "by SNR, dB"]
     legends = [axes.get_legend() for axes in figure.axes[:3]]
     assert legends[0] is not None and legends[1] is None, "ten names cannot be told apart by colours"
+
+
+def test_a_map_over_steps_has_a_row_a_site_and_the_kinds_apart() -> None:
+    sites = [GateSite("decoder", layer, kind) for layer in range(3) for kind in ("self_attn", "src_attn", "ffn")]
+    shares = np.arange(90).reshape(9, 10) / 90
+    figure = step_map({"Transcription": shares, "Translation": 1 - shares}, sites, title="Steps")
+    images = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+    assert len(images) == 6
+    assert np.array_equal(images[2], shares[[1, 4, 7]]), "source attention of all layers, the first at the bottom"
+    with pytest.raises(SkipwiseError, match="needs step plans; these are none"):
+        step_map({}, sites, title="Steps")
 
 
 def test_one_plan_for_all_is_a_point() -> None:

@@ -31,6 +31,12 @@ def test_a_base_and_then_its_gates_come_out_ready_to_use(base_config):
         attach(load_owsm(base).network, gated / "gates")
 
 
+def test_every_step_is_told(base_config):
+    steps = []
+    train(base_config(), on_step=steps.append)
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
 def test_training_changes_the_base_and_the_gates(base_config):
     base = train(base_config())
     gated = train(base_config("gated", model={"init": str(base)}, gates=GATES))

@@ -3,13 +3,16 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from skipwise.data.layouts import LAYOUTS
 from skipwise.data.manifest import read_manifest, write_manifest
 from skipwise.errors import SkipwiseError, SkipwiseWarning
+from skipwise.models.owsm.loading import load_owsm
+from skipwise.pipeline import reference_model
 from skipwise.training.config import DataSection
 from skipwise.training.run import train
-from skipwise.training.start import utterances_of
+from skipwise.training.start import starting_point, utterances_of
 from tests.data.layouts import WRITERS
 
 
@@ -35,6 +38,13 @@ def test_every_layout_is_trained_and_evaluated_on_alike(base_config, spoken, tmp
     assert _what_is_said(utterances_of(config.data, "train")) == _what_is_said(utterances[:6])
     assert _what_is_said(utterances_of(config.data, "dev")) == _what_is_said(utterances[6:])
     assert (train(config) / "model.safetensors").is_file()
+
+
+def test_the_shipped_model_can_be_started_from_by_its_name(base_config):
+    model, _ = starting_point(base_config(model={"init": "reference"}))
+    shipped = load_owsm(reference_model())
+    assert torch.equal(model.network.decoder.lm_head.weight, shipped.network.decoder.lm_head.weight)
+    assert model.network.training
 
 
 def test_data_of_one_split_are_not_trained_and_evaluated_on(base_config, spoken, monkeypatch):

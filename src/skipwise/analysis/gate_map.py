@@ -26,9 +26,9 @@ Group = tuple[str, str]
 """Language and task."""
 
 # one hue from nearly white to dark: read alike with any colour vision and in grey
-_SHARES = LinearSegmentedColormap.from_list("shares", ["#F3F5F7", "#A9CFE8", "#3B8FC4", "#00456F"])
+SHARES = LinearSegmentedColormap.from_list("shares", ["#F3F5F7", "#A9CFE8", "#3B8FC4", "#00456F"])
 _WHITE_TEXT_FROM = 0.55
-_KIND_NAMES = {
+KIND_NAMES = {
     "ffn1": "FFN 1",
     "self_attn": "self\natt.",
     "cgmlp": "cgMLP",
@@ -153,7 +153,7 @@ def _draw_panel(figure: Figure, layout: _Layout, place: tuple[int, int], plans: 
         axes = figure.add_axes(layout.box(left, top + height - height_in, width_in, height_in))
         _draw_shares(axes, grid.shares(plans))
         axes.set_xticks(range(len(grid.kinds)))
-        axes.set_xticklabels([_KIND_NAMES.get(kind, kind) for kind in grid.kinds] if row == layout.num_rows - 1 else [])
+        axes.set_xticklabels([KIND_NAMES.get(kind, kind) for kind in grid.kinds] if row == layout.num_rows - 1 else [])
         axes.set_yticks(range(grid.num_layers))
         axes.set_yticklabels([str(layer) for layer in range(grid.num_layers)] if column + index == 0 else [])
         if column + index == 0:
@@ -163,7 +163,7 @@ def _draw_panel(figure: Figure, layout: _Layout, place: tuple[int, int], plans: 
 
 
 def _draw_shares(axes: Axes, shares: Float[np.ndarray, "layers kinds"]) -> None:
-    axes.imshow(shares, cmap=_SHARES, vmin=0, vmax=1, origin="lower", aspect="auto")
+    axes.imshow(shares, cmap=SHARES, vmin=0, vmax=1, origin="lower", aspect="auto")
     for (layer, kind), share in np.ndenumerate(shares):
         if not np.isnan(share):
             colour = "white" if share >= _WHITE_TEXT_FROM else INK
@@ -181,7 +181,7 @@ def _draw_colour_bar(figure: Figure, layout: _Layout) -> None:
     height = min(layout.size_in[1] - layout.top - layout.bottom, layout.max_bar_height)
     box = layout.box(left + 0.25, layout.top, 0.14, height)
     bar = figure.colorbar(
-        ScalarMappable(Normalize(0, 100), _SHARES), cax=figure.add_axes(box), ticks=[0, 25, 50, 75, 100]
+        ScalarMappable(Normalize(0, 100), SHARES), cax=figure.add_axes(box), ticks=[0, 25, 50, 75, 100]
     )
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=8, labelcolor=INK)

@@ -214,6 +214,20 @@ def test_what_misses_its_target_by_far_decides_nothing() -> None:
     assert part.verdict == "open" and "against 0 %" in part.says
 
 
+def test_gates_for_any_budget_stand_in_only_where_none_were_trained_for_one_target() -> None:
+    elastic = sample(errors=20.0, elastic=True, run="elastic", target=0.5)
+    part = claims(dense(), elastic)["5, ASR"].parts[0]
+    assert part.estimate is not None and part.estimate.value == pytest.approx(100, abs=2)
+    part = claims(dense(), elastic, sample(errors=10.0))["5, ASR"].parts[0]
+    assert part.estimate is not None and part.estimate.value == pytest.approx(0)
+
+
+def test_runs_that_train_their_base_in_another_way_are_not_mixed_in() -> None:
+    lora = sample(errors=30.0, base="lora", run="lora")
+    part = claims(dense(), lora, sample(errors=10.0), sample(target=0.7))["5, ASR"].parts[0]
+    assert part.estimate is not None and part.estimate.value == pytest.approx(0)
+
+
 def test_an_interval_on_both_sides_of_the_bound_is_open() -> None:
     estimate = Estimate(1.0, Interval(-1.0, 3.0))
     assert {part(f"{part}", estimate, 0.0).verdict for part in (above, below, at_least)} == {"open"}

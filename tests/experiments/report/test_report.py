@@ -18,7 +18,7 @@ from skipwise.evaluation.scores import BLEU, WER, TextPair
 from skipwise.experiments.report.run import write_report
 from skipwise.experiments.sweep.rows import read_rows, write_rows
 
-FIGURES = {"quality_sparsity", "quality_time", "gate_map_both", "use_layers", "use_steps", "plans"}
+FIGURES = {"quality_sparsity", "quality_time", "gate_map_both", "use_layers", "use_steps", "map_steps", "plans"}
 _VOID = {"meta", "img", "br"}
 
 

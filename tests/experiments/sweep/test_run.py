@@ -18,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from skipwise.data.manifest import read_manifest, write_manifest
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.scores import BLEU, WER, TextPair
 from skipwise.experiments.sweep import executors
@@ -28,6 +29,7 @@ from skipwise.experiments.sweep.folder import CellFolder, only_one
 from skipwise.experiments.sweep.rows import read_rows
 from skipwise.experiments.sweep.run import run_sweep
 from skipwise.experiments.sweep.systems import OPEN, CellSystems, System
+from skipwise.experiments.sweep.worker import run_cell
 from skipwise.gating import AdapterPlanner
 from tests.experiments.conftest import InlineExecutor, write_sweep
 
@@ -148,15 +150,42 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(spoken: Path, tmp_path: P
     assert failure.cell == "broken_seed3" and "no/such/folder" in failure.tail
 
 
-def test_data_that_are_not_there_are_told_before_the_training(tmp_path: Path) -> None:
+def test_data_that_are_not_there_are_told_before_the_training(spoken: Path, tmp_path: Path) -> None:
     with pytest.raises(SkipwiseError, match=r"there is no data .*nothing to evaluate on. Set evaluation.data"):
         run_sweep(cells_of(write_sweep(tmp_path, tmp_path / "nothing")), InlineExecutor())
+    write_manifest(tmp_path / "one_split.jsonl", read_manifest(spoken))
+    overrides = {"data.root": str(tmp_path / "one_split.jsonl"), "data.dev_root": None}
+    needs_dev = write_sweep(tmp_path, spoken, overrides=overrides, evaluation={"knock_out": {"utterances": 2}})
+    with pytest.raises(SkipwiseError, match=r"is one split, that to train on, so there is no dev data"):
+        run_sweep(cells_of(needs_dev), InlineExecutor())
 
 
 def test_two_sweeps_in_one_folder_are_refused(finished_sweep: Path) -> None:
     with only_one(finished_sweep.parent / "sweep" / "lock", "held"):
         with pytest.raises(SkipwiseError, match="another `skipwise sweep` is at work in"):
             run_sweep(cells_of(finished_sweep), InlineExecutor())
+
+
+def test_a_cell_that_another_process_runs_is_refused(finished_sweep: Path) -> None:
+    folder = finished_sweep.parent / "sweep" / "runs" / "dense_seed3"
+    with only_one(folder / "lock", "held"):
+        with pytest.raises(SkipwiseError, match=r"another process is at work on .*dense_seed3. Wait for it, or end it"):
+            run_cell(folder, 1)
+
+
+def test_damaged_files_are_told_with_what_to_remove(tmp_path: Path) -> None:
+    (tmp_path / "cell.json").write_text('{"labels": {}')
+    with pytest.raises(SkipwiseError, match=r"cell.json cannot be read: .* Remove its folder and call the sweep again"):
+        CellFolder(tmp_path).read()
+    (tmp_path / "rows.jsonl").write_text('{"run": "a"}\n{"run"')
+    with pytest.raises(SkipwiseError, match=r"rows.jsonl, line 2, is not JSON: .* Remove the file and call the sweep"):
+        list(read_rows(tmp_path / "rows.jsonl"))
+
+
+def test_the_end_of_a_log_leaves_out_what_progress_bars_wrote_over(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_bytes(b" 10%|#\r 20%|##\n\nTraceback:\n" + b"line\n" * 3)
+    assert CellFolder(tmp_path).log_tail(4) == "Traceback:\nline\nline\nline"
+    assert CellFolder(tmp_path).log_tail(5).startswith(" 20%|##\nTraceback")
 
 
 def test_a_killed_sweep_goes_on_as_if_nothing_had_been(spoken: Path, tmp_path: Path) -> None:

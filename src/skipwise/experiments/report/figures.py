@@ -16,6 +16,7 @@ from skipwise.analysis.gate_map import gate_map
 from skipwise.analysis.names import display_name
 from skipwise.analysis.panels import Line, Panel, Point, line_panels
 from skipwise.analysis.plan_space import PlanSpace, plan_space
+from skipwise.analysis.step_map import step_map
 from skipwise.evaluation.intervals import Interval
 from skipwise.evaluation.resamples import Estimate
 from skipwise.experiments.report.finder import Finder, nearest
@@ -59,10 +60,12 @@ def quality_against_sparsity(finder: Finder) -> Picture:
     for task in finder.tasks:
         lines = []
         for scope, colour in SCOPES.items():
-            joint, alone = (finder.pruned(task, scope, joint=joint) for joint in (True, False))
+            joint, any_budget = (finder.pruned(task, scope, elastic=elastic) for elastic in (False, True))
+            alone = finder.pruned(task, scope, joint=False)
             steps = finder.pruned(task, scope, granularity="step")
             lines += [
                 _sparsity_line(finder, joint, _NAMES[scope], colour),
+                _sparsity_line(finder, any_budget, f"{_NAMES[scope]}, one adapter for any budget", colour),
                 _sparsity_line(finder, alone, f"{_NAMES[scope]}, one task", colour, joined=False),
                 _sparsity_line(finder, steps, f"{_NAMES[scope]}, step plans", colour, joined=False),
             ]
@@ -157,6 +160,25 @@ def use_by_step(finder: Finder) -> Picture:
     )
 
 
+def map_over_steps(finder: Finder) -> Picture:
+    """Return how often each decoder module ran over the steps of decoding, by task."""
+    columns = [column for column, site in enumerate(finder.sites) if site.stack == "decoder"]
+    shares = {}
+    for task in finder.tasks:
+        group = nearest(finder.pruned(task, "decoder", granularity="step"), HALF)
+        steps = [] if group is None else [sample.steps for sample in group.samples if sample.steps is not None]
+        if steps:
+            counts = np.concatenate(steps)[:, :, columns].sum(axis=0)
+            shares[display_name(task).replace("\n", " ")] = (counts[..., 0] / np.maximum(counts[..., 1], 1)).T
+    sites = [finder.sites[column] for column in columns]
+    return Picture(
+        name="map_steps",
+        caption="The gate map over decoding: every decoder module from the first token to the last.",
+        figure=step_map(shares, sites, title="Which decoder modules run at which step") if shares else None,
+        needs="a run with step plans (gates.granularity: step) on the decoder at 50 %",
+    )
+
+
 def gate_maps(finder: Finder) -> list[Picture]:
     """Return which modules ran, by language and task, for each scope at about 50 %."""
     pictures = []
@@ -239,10 +261,12 @@ def _time_points(groups: Sequence[Group]) -> list[Point]:
 
 
 def _control_name(finder: Finder, group: Group) -> str:
-    """What a control is called; nothing for what is none."""
+    """What stands beside input-aware gates is called: a control, or step plans; nothing for what is neither."""
     names = {"static": "static mask", "random": "random plans", "layer_drop": "layer drop", "table": "table"}
     if group.condition == "knock_out":
         return "knock-out order"
+    if group.label("granularity") == "step":
+        return "step plans" if group.condition == "pruned" else ""
     if group.condition == "pruned" and group.is_joint:
         return names.get(group.label("predictor"), "")
     if group.condition == "open" and group.label("run") in finder.shallow_runs():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import final
+from functools import cached_property
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float
@@ -46,9 +48,19 @@ class Finder:
         granularity: str = "utterance",
         joint: bool = True,
         condition: str = "pruned",
+        elastic: bool | None = None,
     ) -> list[Group]:
-        """Return the groups of one kind of gates on one scope, by what they were asked to skip."""
-        wanted = {"scope": scope, "predictor": predictor, "granularity": granularity}
+        """Return the groups of one kind of gates on one scope, by what they were asked to skip.
+
+        `elastic` asks for gates that follow any budget; None for those of one target and, where there are none, for
+        these. Runs whose base is trained in another way than that of most are left out.
+        """
+        if elastic is None:
+            kind: dict[str, Any] = {"predictor": predictor, "granularity": granularity, "joint": joint}
+            found = self.pruned(task, scope, condition=condition, elastic=False, **kind)
+            return found or self.pruned(task, scope, condition=condition, elastic=True, **kind)
+        wanted = {"scope": scope, "predictor": predictor, "granularity": granularity, "elastic": elastic}
+        wanted["base"] = self._usual_base
         found = [
             group
             for group in self.groups
@@ -56,6 +68,12 @@ class Finder:
             and all(group.label(name) == value for name, value in wanted.items())
         ]
         return sorted(found, key=lambda group: group.asked or 0.0)
+
+    @cached_property
+    def _usual_base(self) -> str:
+        """How most runs with gates train their base."""
+        bases = Counter(group.label("base") for group in self.groups if group.label("predictor") != "none")
+        return bases.most_common(1)[0][0] if bases else "full"
 
     def dense(self, like: Group) -> Group | None:
         """Return the dense system to compare a group with: the better of its own weights and of a dense-only run's.

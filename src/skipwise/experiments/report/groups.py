@@ -18,9 +18,6 @@ from skipwise.experiments.report.load import Sample
 from skipwise.experiments.sweep.results import metric_of
 from skipwise.gating import GateSite, Stack
 
-OWN_INPUT = ("mlp", "local", "table")
-"""Predictors that know something of the input."""
-
 IsWanted = Callable[[GateSite], bool]
 
 

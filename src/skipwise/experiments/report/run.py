@@ -57,4 +57,5 @@ def _pictures(finder: Finder) -> Iterator[Picture]:
     yield from figures.gate_maps(finder)
     yield figures.use_by_layer(finder)
     yield figures.use_by_step(finder)
+    yield figures.map_over_steps(finder)
     yield figures.plans_in_two_dimensions(finder)

@@ -79,7 +79,9 @@ class CellFolder:
                 evaluation=EvaluationSection(**record["evaluation"]),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SkipwiseError(f"{self.path / CELL_FILE} cannot be read: {error}. Call the sweep again.") from error
+            raise SkipwiseError(
+                f"{self.path / CELL_FILE} cannot be read: {error}. Remove its folder and call the sweep again."
+            ) from error
 
     def changes(self, cell: Cell) -> list[str]:
         """Return the keys in which a cell differs from what was begun here."""

@@ -62,8 +62,7 @@ def run_sweep(
     """
     root = cells[0].folder.parent.parent
     with only_one(root / "lock", f"another `skipwise sweep` is at work in {root}. Wait for it, or end it."):
-        for cell in cells:
-            check_data(cell)
+        check_data(cells)
         _settle_changes(cells, redo=redo_changed)
         for cell in cells:
             CellFolder(cell.folder).write(cell)

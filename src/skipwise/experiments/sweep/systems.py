@@ -10,7 +10,7 @@ from typing import final
 import torch
 
 from skipwise.data.languages import to_iso639_3
-from skipwise.data.layouts import has_splits, read_data
+from skipwise.data.layouts import read_data
 from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.knock_out import LossHarm, knock_out_order, plan_of_order
@@ -133,13 +133,21 @@ def utterances_to_evaluate(cell: Cell) -> list[Utterance]:
     return spread(read_data(asked.data, asked.split, languages=languages), asked.limit)
 
 
-def check_data(cell: Cell) -> None:
+def check_data(cells: Sequence[Cell]) -> None:
     """Raise a SkipwiseError if a cell could not be evaluated: before hours of training, not after."""
-    asked = cell.evaluation
-    assert asked.data is not None
-    if not asked.data.exists():
-        raise SkipwiseError(f"there is no data {asked.data} to evaluate on. Set evaluation.data, or make it first.")
-    has_splits(asked.data)
+    seen = set()
+    for cell in cells:
+        asked, data = cell.evaluation, cell.training.data
+        assert asked.data is not None
+        if not asked.data.exists():
+            raise SkipwiseError(f"there is no data {asked.data} to evaluate on. Set evaluation.data, or make it first.")
+        needs_dev = asked.knock_out is not None and cell.training.gates is None
+        key = (asked.data, asked.split, data.languages, data.root, data.dev_root, needs_dev)
+        if key not in seen:
+            seen.add(key)
+            utterances_to_evaluate(cell)
+            if needs_dev:
+                utterances_of(data, "dev")
 
 
 def decode_in_turns(
