@@ -13,18 +13,22 @@ from torch import nn
 from skipwise.errors import SkipwiseError
 from skipwise.gating import OPEN_PLANNER, AdapterPlanner, FixedPlanner, GateAdapter, GateConfig, GatePlan, Planner
 from skipwise.gating.adapter import GateBase
+from skipwise.models.espnet.network import EspnetNetwork, HoldsS2tModel, espnet_network
 from skipwise.models.lora import put_on, take_off
 from skipwise.models.owsm.loading import base_state
 from skipwise.models.owsm.network import OwsmNetwork
 
+Gateable = nn.Module | HoldsS2tModel | EspnetNetwork
+"""What gates go on: our networks, transformers' classes around them, ESPnet's `ESPnetS2TModel` and `Speech2Text`."""
+
 _SAMPLED_VALUES = 256
 
 
-def attach(model: nn.Module, gates: GateConfig | GateAdapter | str | Path) -> GateAdapter:
+def attach(model: Gateable, gates: GateConfig | GateAdapter | str | Path) -> GateAdapter:
     """Put gates on a model, in place, and return their adapter: a fresh one for a config, else the one given or saved.
 
-    Changes of the base that belong to the adapter (LoRA) are made too. The model is an `OwsmNetwork` or the
-    `OwsmForConditionalGeneration` around one.
+    Changes of the base that belong to the adapter (LoRA) are made too. The model is an `OwsmNetwork`, the
+    `OwsmForConditionalGeneration` around one, or a live ESPnet model: attach to its `Speech2Text` to decode with it.
 
     Raises:
         SkipwiseError: if the model has gates already, or the adapter belongs to another base.
@@ -57,7 +61,7 @@ def check_base(adapter: GateAdapter, base: GateBase) -> None:
         )
 
 
-def detach(model: nn.Module) -> GateAdapter | None:
+def detach(model: Gateable) -> GateAdapter | None:
     """Take the gates off a model, in place, and return them; the model is bit for bit what it was."""
     network = network_of(model)
     adapter = network.gate_adapter
@@ -67,7 +71,7 @@ def detach(model: nn.Module) -> GateAdapter | None:
 
 
 @contextmanager
-def gated(model: nn.Module, plan: GatePlan) -> Iterator[None]:
+def gated(model: Gateable, plan: GatePlan) -> Iterator[None]:
     """Make a model follow one plan, of one row or of as many as its inputs have, until the block ends.
 
     For transformers' `generate()` and for notebooks: one call at a time. Our own decoding takes plans as arguments.
@@ -84,7 +88,7 @@ def gated(model: nn.Module, plan: GatePlan) -> Iterator[None]:
         network.forced_planner = before
 
 
-def planner_of(model: nn.Module) -> Planner:
+def planner_of(model: Gateable) -> Planner:
     """Return what decides a model's plans now: a `gated` block, else the attached adapter, else nothing is skipped."""
     network = network_of(model)
     if network.forced_planner is not None:
@@ -92,22 +96,27 @@ def planner_of(model: nn.Module) -> Planner:
     return OPEN_PLANNER if network.gate_adapter is None else AdapterPlanner(network.gate_adapter)
 
 
-def network_of(model: nn.Module) -> OwsmNetwork:
-    """Return the network that gates go on: the model itself, or what its transformers class holds under `model`.
+def network_of(model: Gateable) -> OwsmNetwork | EspnetNetwork:
+    """Return the network that gates go on: the model itself, or what a class of transformers or of ESPnet holds.
 
     Raises:
         SkipwiseError: if there is none.
     """
-    network = model if isinstance(model, OwsmNetwork) else dict(model.named_children()).get("model")
+    native = espnet_network(model)
+    if native is not None:
+        return native
+    held = dict(model.named_children()).get("model") if isinstance(model, nn.Module) else None
+    network = model if isinstance(model, OwsmNetwork) else held
     if not isinstance(network, OwsmNetwork):
         raise SkipwiseError(
-            f"gates go on an OwsmNetwork or an OwsmForConditionalGeneration; got a {type(model).__name__}. "
-            "Load the model with skipwise, or with OwsmForConditionalGeneration.from_pretrained."
+            "gates go on an OwsmNetwork, an OwsmForConditionalGeneration, or ESPnet's ESPnetS2TModel or Speech2Text; "
+            f"got a {type(model).__name__}. Load the model with skipwise, with "
+            "OwsmForConditionalGeneration.from_pretrained, or with ESPnet."
         )
     return network
 
 
-def describe_base(model: nn.Module) -> GateBase:
+def describe_base(model: Gateable) -> GateBase:
     """Return what an adapter must know of its base."""
     network = network_of(model)
     return GateBase(
@@ -121,13 +130,15 @@ def describe_base(model: nn.Module) -> GateBase:
 
 
 @torch.no_grad()
-def fingerprint(model: nn.Module) -> str:
+def fingerprint(model: Gateable) -> str:
     """Return a short hash of a base's weights, the same for fp32 and for weights stored as fp16.
 
     Names, shapes and 256 evenly spaced values of each tensor enter, so that a model of billions takes milliseconds.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(base_state(network_of(model)).items()):
+    network = network_of(model)
+    state = network.base_state() if isinstance(network, EspnetNetwork) else base_state(network)
+    for name, tensor in sorted(state.items()):
         flat = tensor.reshape(-1)
         sampled = flat[:: max(1, flat.numel() // _SAMPLED_VALUES)][:_SAMPLED_VALUES]
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
