@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating import OPEN_PLANNER, AdapterPlanner, FixedPlanner, GateAdapter, GateConfig, GatePlan, Planner
 from skipwise.gating.adapter import GateBase
 from skipwise.models.espnet.network import EspnetNetwork, HoldsS2tModel, espnet_network
+from skipwise.models.fingerprint import fingerprint_of
 from skipwise.models.lora import put_on, take_off
 from skipwise.models.owsm.loading import base_state
 from skipwise.models.owsm.network import OwsmNetwork
 
 Gateable = nn.Module | HoldsS2tModel | EspnetNetwork
 """What gates go on: our networks, transformers' classes around them, ESPnet's `ESPnetS2TModel` and `Speech2Text`."""
-
-_SAMPLED_VALUES = 256
 
 
 def attach(model: Gateable, gates: GateConfig | GateAdapter | str | Path) -> GateAdapter:
@@ -129,18 +126,7 @@ def describe_base(model: Gateable) -> GateBase:
     )
 
 
-@torch.no_grad()
 def fingerprint(model: Gateable) -> str:
-    """Return a short hash of a base's weights, the same for fp32 and for weights stored as fp16.
-
-    Names, shapes and 256 evenly spaced values of each tensor enter, so that a model of billions takes milliseconds.
-    """
-    digest = hashlib.sha256()
+    """Return a short hash of a base's weights, the same for fp32 and for weights stored as fp16."""
     network = network_of(model)
-    state = network.base_state() if isinstance(network, EspnetNetwork) else base_state(network)
-    for name, tensor in sorted(state.items()):
-        flat = tensor.reshape(-1)
-        sampled = flat[:: max(1, flat.numel() // _SAMPLED_VALUES)][:_SAMPLED_VALUES]
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(sampled.to("cpu", torch.float16).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return fingerprint_of(network.base_state() if isinstance(network, EspnetNetwork) else base_state(network))

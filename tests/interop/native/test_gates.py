@@ -95,6 +95,18 @@ def test_all_open_is_the_base_model_bit_for_bit(s2t: Speech2Text) -> None:
         assert torch.equal(found.encoder, base.encoder) and torch.equal(found.logits, base.logits)
 
 
+def test_all_open_is_the_base_model_in_training_too(folder: Path) -> None:
+    model = speech2text(folder).s2t_model.train()
+    model.encoder.layer_drop_rate = 0.5  # published models were trained so
+    torch.manual_seed(0)
+    base = run_espnet_base(model)
+    with gated(model, GatePlan.all_open(())):
+        torch.manual_seed(0)
+        found = run_espnet(model)
+    assert torch.equal(found.encoder, base.encoder) and torch.equal(found.logits, base.logits)
+    assert not torch.equal(run_espnet_base(model).encoder, base.encoder)  # drops something else
+
+
 def test_a_closed_site_is_not_executed_and_computes_what_the_port_does(s2t: Speech2Text, port: OwsmModel) -> None:
     model, sites = s2t.s2t_model, describe_base(s2t).sites
     base = run_espnet_base(model)

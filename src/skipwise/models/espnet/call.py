@@ -128,11 +128,11 @@ class GatedCall:
                 return known
 
     def pooled(self, states: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch dim"]:
-        """Return the mean over the frames of real samples."""
+        """Return the mean over the frames of real samples, in fp32 whatever the model computes in."""
         if len(states) != len(self._contexts):
             raise SkipwiseError(f"this call knows {len(self._contexts)} rows, and got {len(states)}.")
         real = torch.tensor(self._num_real_frames, device=states.device).clamp_max(states.shape[1])
-        return SpeechStates(states, torch.full_like(real, states.shape[1]), real).pooled()
+        return SpeechStates(states.float(), torch.full_like(real, states.shape[1]), real).pooled()
 
     def prompt_mean(
         self, tokens: Int[Tensor, "rows length"], hidden: Float[Tensor, "rows length dim"]

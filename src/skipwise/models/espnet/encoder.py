@@ -82,6 +82,8 @@ class GatedEncoder(EBranchformerEncoder):
         hidden = self._add_positions(embedded)
         for index, layer in enumerate(self.encoders):
             layer_gates = gates_of_layer(gates, index, lambda: call.pooled(hidden))  # noqa: B023 asked at once
+            if self.training and torch.empty(1).uniform_().item() < self.layer_drop_rate:
+                continue
             if index + 1 in recomputed:
                 hidden, mask = checkpoint(layer, hidden, mask, None, layer_gates, use_reentrant=False)
             else:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from skipwise.errors import SkipwiseError
 from skipwise.gating import GateAdapter, Planner
 from skipwise.models.owsm.architecture import OwsmArchitecture
+from skipwise.models.owsm.espnet_gates import ADAPTER, TRAINING, without_gates
 from skipwise.models.owsm.espnet_keys import (
     MEL_FILTERS_KEY,
     READABLE,
@@ -27,8 +28,6 @@ from skipwise.models.owsm.weights import check_weights, network_shapes
 
 _MODEL = "espnet2.s2t.espnet_model.ESPnetS2TModel"
 _SPEECH2TEXT = "espnet2.bin.s2t_inference.Speech2Text"
-_ADDED = ("gate_adapter", "gate_training")
-"""What is put on a model beside its own modules."""
 
 _KNOWN: WeakKeyDictionary[nn.Module, OwsmArchitecture] = WeakKeyDictionary()
 """The sizes of models that were looked at: each call on one asks."""
@@ -63,14 +62,15 @@ class EspnetNetwork:
     @property
     def gate_adapter(self) -> GateAdapter | None:
         """The gates that `attach` put on."""
-        return dict(self.model.named_children()).get("gate_adapter")
+        return dict(self.model.named_children()).get(ADAPTER)
 
     @gate_adapter.setter
     def gate_adapter(self, adapter: GateAdapter | None) -> None:
         if adapter is None:
-            self.model._modules.pop("gate_adapter", None)
+            self.stop_training()
+            self.model._modules.pop(ADAPTER, None)
         else:
-            self.model.add_module("gate_adapter", adapter)
+            self.model.add_module(ADAPTER, adapter)
         self._swap()
 
     @property
@@ -96,6 +96,18 @@ class EspnetNetwork:
     def feature_mean(self) -> Tensor:
         """The mean of the corpus's features; its device is the model's."""
         return self.model.normalize.mean
+
+    def train_as(self, model_class: type[nn.Module], training: nn.Module) -> None:
+        """Give the model the class whose `forward` trains gates, and what that needs."""
+        self._remember("own_class", type(self.model))
+        self.model.__class__ = model_class
+        self.model.add_module(TRAINING, training)
+
+    def stop_training(self) -> None:
+        """Give the model its own class back."""
+        self.model.__class__ = self._state.get("own_class", type(self.model))
+        self.model._modules.pop(TRAINING, None)
+        self._remember("own_class", None)
 
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
         """Return the modules with weights by our names."""
@@ -152,11 +164,6 @@ def own_state(model: nn.Module) -> dict[str, Tensor]:
     return without_gates(model.state_dict())
 
 
-def without_gates(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the entries of a state dict that are the base's."""
-    return {key: tensor for key, tensor in state.items() if key.partition(".")[0] not in _ADDED}
-
-
 def architecture_of(model: Any) -> OwsmArchitecture:
     """Return the sizes and tokens of a live ESPnet S2T model.
 
@@ -211,8 +218,6 @@ def _unlike_owsm(model: Any) -> str | None:
         return "has relative positions, or no macaron feed-forward"
     if model.encoder.interctc_layer_idx or last.concat_after or not last.normalize_before:
         return "has intermediate CTC, or decoder layers of another kind"
-    if model.encoder.layer_drop_rate or model.decoder.decoders.layer_drop_rate:
-        return "drops whole layers in training (layer_drop_rate)"
     return None
 
 
