@@ -59,7 +59,7 @@ if runs 3; then
     options+=(--"$part"_shape_file "$data/$split/speech_shape")
   done
   # shellcheck disable=SC2086
-  "$python" -m skipwise.training.espnet.task --config "$dir/config/train.yaml" --init_param "$(cat "$dir/config/base")" \
+  "$python" -m skipwise.training.espnet.train --config "$dir/config/train.yaml" --init_param "$(cat "$dir/config/base")" \
     --output_dir "$run" --ngpu "$ngpu" --resume true "${options[@]}" $train_args
 fi
 

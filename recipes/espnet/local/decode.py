@@ -52,7 +52,7 @@ def main(weights: Path, data: Path, folder: Path, config: Path) -> None:
     """Decode twice with the same weights."""
     gates = read_espnet(EspnetFiles.find(weights)).gates
     if gates is None:
-        raise SystemExit(f"{weights} has no gates: name a checkpoint of skipwise.training.espnet.task.")
+        raise SystemExit(f"{weights} has no gates: name a checkpoint of skipwise.training.espnet.train.")
     options = yaml.safe_load(config.read_text(encoding="utf-8"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     s2t = Speech2Text(str(weights.with_name("config.yaml")), str(weights), device=device, **options)

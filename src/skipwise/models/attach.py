@@ -11,13 +11,15 @@ from torch import nn
 from skipwise.errors import SkipwiseError
 from skipwise.gating import OPEN_PLANNER, AdapterPlanner, FixedPlanner, GateAdapter, GateConfig, GatePlan, Planner
 from skipwise.gating.adapter import GateBase
-from skipwise.models.espnet.network import EspnetNetwork, HoldsS2tModel, espnet_network
+from skipwise.models.ctc.network import ctc_network
+from skipwise.models.espnet.network import HoldsS2tModel, espnet_network
 from skipwise.models.fingerprint import fingerprint_of
+from skipwise.models.foreign import ForeignNetwork
 from skipwise.models.lora import put_on, take_off
 from skipwise.models.owsm.loading import base_state
 from skipwise.models.owsm.network import OwsmNetwork
 
-Gateable = nn.Module | HoldsS2tModel | EspnetNetwork
+Gateable = nn.Module | HoldsS2tModel | ForeignNetwork
 """What gates go on: our networks, transformers' classes around them, ESPnet's `ESPnetS2TModel` and `Speech2Text`."""
 
 
@@ -25,7 +27,8 @@ def attach(model: Gateable, gates: GateConfig | GateAdapter | str | Path) -> Gat
     """Put gates on a model, in place, and return their adapter: a fresh one for a config, else the one given or saved.
 
     Changes of the base that belong to the adapter (LoRA) are made too. The model is an `OwsmNetwork`, the
-    `OwsmForConditionalGeneration` around one, or a live ESPnet model: attach to its `Speech2Text` to decode with it.
+    `OwsmForConditionalGeneration` around one, a live ESPnet model (attach to its `Speech2Text` to decode with it), or a
+    `ForCTC` of transformers' wav2vec2, HuBERT or WavLM.
 
     Raises:
         SkipwiseError: if the model has gates already, or the adapter belongs to another base.
@@ -44,7 +47,9 @@ def attach(model: Gateable, gates: GateConfig | GateAdapter | str | Path) -> Gat
     check_base(adapter, base)
     if adapter.lora is not None:
         put_on(network, adapter.lora)
-    network.gate_adapter = adapter.to(network.feature_mean.device)
+    network.gate_adapter = adapter.to(
+        network.device if isinstance(network, ForeignNetwork) else network.feature_mean.device
+    )
     return adapter
 
 
@@ -93,22 +98,22 @@ def planner_of(model: Gateable) -> Planner:
     return OPEN_PLANNER if network.gate_adapter is None else AdapterPlanner(network.gate_adapter)
 
 
-def network_of(model: Gateable) -> OwsmNetwork | EspnetNetwork:
+def network_of(model: Gateable) -> OwsmNetwork | ForeignNetwork:
     """Return the network that gates go on: the model itself, or what a class of transformers or of ESPnet holds.
 
     Raises:
         SkipwiseError: if there is none.
     """
-    native = espnet_network(model)
-    if native is not None:
-        return native
+    foreign = model if isinstance(model, ForeignNetwork) else espnet_network(model) or ctc_network(model)
+    if foreign is not None:
+        return foreign
     held = dict(model.named_children()).get("model") if isinstance(model, nn.Module) else None
     network = model if isinstance(model, OwsmNetwork) else held
     if not isinstance(network, OwsmNetwork):
         raise SkipwiseError(
-            "gates go on an OwsmNetwork, an OwsmForConditionalGeneration, or ESPnet's ESPnetS2TModel or Speech2Text; "
-            f"got a {type(model).__name__}. Load the model with skipwise, with "
-            "OwsmForConditionalGeneration.from_pretrained, or with ESPnet."
+            "gates go on an OwsmNetwork, an OwsmForConditionalGeneration, ESPnet's ESPnetS2TModel or Speech2Text, or "
+            f"transformers' wav2vec2, HuBERT or WavLM with a CTC head (ForCTC); got a {type(model).__name__}. Load one "
+            "of those."
         )
     return network
 
@@ -117,7 +122,7 @@ def describe_base(model: Gateable) -> GateBase:
     """Return what an adapter must know of its base."""
     network = network_of(model)
     return GateBase(
-        family="owsm",
+        family=network.family if isinstance(network, ForeignNetwork) else "owsm",
         fingerprint=fingerprint(network),
         hidden_size=network.config.hidden_size,
         sites=network.config.gate_sites(),
@@ -129,4 +134,4 @@ def describe_base(model: Gateable) -> GateBase:
 def fingerprint(model: Gateable) -> str:
     """Return a short hash of a base's weights, the same for fp32 and for weights stored as fp16."""
     network = network_of(model)
-    return fingerprint_of(network.base_state() if isinstance(network, EspnetNetwork) else base_state(network))
+    return fingerprint_of(network.base_state() if isinstance(network, ForeignNetwork) else base_state(network))

@@ -10,12 +10,12 @@ from torch import nn
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating import LoraWeights
-from skipwise.models.espnet.network import EspnetNetwork
+from skipwise.models.foreign import ForeignNetwork
 from skipwise.models.owsm.network import OwsmNetwork
 
 
 @torch.no_grad()
-def put_on(network: OwsmNetwork | EspnetNetwork, lora: LoraWeights) -> None:
+def put_on(network: OwsmNetwork | ForeignNetwork, lora: LoraWeights) -> None:
     """Add the changes to the weights of a network, which keeps its own ones aside.
 
     Raises:
@@ -32,7 +32,7 @@ def put_on(network: OwsmNetwork | EspnetNetwork, lora: LoraWeights) -> None:
     network.base_weights = originals
 
 
-def take_off(network: OwsmNetwork | EspnetNetwork) -> None:
+def take_off(network: OwsmNetwork | ForeignNetwork) -> None:
     """Give a network its own weights back: the very tensors that it had."""
     for name, weight in network.base_weights.items():
         network.get_submodule(name).weight = weight
@@ -53,7 +53,7 @@ def sharing_copy(network: OwsmNetwork) -> OwsmNetwork:
     return copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
 
 
-def _linear(network: OwsmNetwork | EspnetNetwork, name: str, lora: LoraWeights) -> nn.Linear:
+def _linear(network: OwsmNetwork | ForeignNetwork, name: str, lora: LoraWeights) -> nn.Linear:
     found = dict(network.named_modules()).get(name)
     change = lora.layers[name]
     size = (change.up.shape[0], change.down.shape[1])

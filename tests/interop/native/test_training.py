@@ -241,6 +241,25 @@ def test_the_loss_reaches_gates_and_base(folder: Path) -> None:
     assert len(set(drawn)) > 1  # other gates at each step
 
 
+def test_processes_pull_together_as_one_would(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ESPnet weights the loss of a process by its share of the rows, and adds up: two must be what one is."""
+    model = _model(folder)
+    train_gates(model, GATES)
+    rows = torch.tensor([0.9, 0.7, 0.1, 0.2, 0.8, 0.3], requires_grad=True)
+    targets = torch.full((6,), 0.3)
+    alone = model._penalty("decoder", rows, targets)
+    (expected,) = torch.autograd.grad(alone, rows)
+
+    def mean_of_all(own: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
+        return (own.sum() + (rows.sum() - own.sum()).detach()) / 6, targets.mean(), 6
+
+    monkeypatch.setattr("skipwise.training.espnet.model.mean_over_processes", mean_of_all)
+    shares = [len(part) / 6 * model._penalty("decoder", part, targets[:2]) for part in (rows[:2], rows[2:])]
+    (found,) = torch.autograd.grad(sum(shares), rows)
+    torch.testing.assert_close(found, expected)
+    assert float(sum(shares)) == pytest.approx(float(alone))
+
+
 def test_evaluation_follows_the_arg_max(folder: Path) -> None:
     model = _model(folder)
     train_gates(model, GATES)

@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 
 from skipwise.errors import SkipwiseError
-from skipwise.gating import GateAdapter, Planner
+from skipwise.models.foreign import ForeignNetwork
 from skipwise.models.owsm.architecture import OwsmArchitecture
-from skipwise.models.owsm.espnet_gates import ADAPTER, TRAINING, without_gates
+from skipwise.models.owsm.espnet_gates import TRAINING, without_gates
 from skipwise.models.owsm.espnet_keys import (
     MEL_FILTERS_KEY,
     READABLE,
@@ -41,11 +41,10 @@ class HoldsS2tModel(Protocol):
 
 
 @final
-class EspnetNetwork:
-    """The part of a live `ESPnetS2TModel`, and of the `Speech2Text` around it, that gates go on.
+class EspnetNetwork(ForeignNetwork):
+    """The part of a live `ESPnetS2TModel`, and of the `Speech2Text` around it, that gates go on."""
 
-    It holds nothing itself: two of the same model are the same.
-    """
+    family = "owsm"
 
     def __init__(self, model: nn.Module, speech2text: HoldsS2tModel | None = None) -> None:
         """See `model` as a network.
@@ -53,95 +52,44 @@ class EspnetNetwork:
         Raises:
             SkipwiseError: if it is none that the port can compute, so that an adapter could not serve both.
         """
-        self.model: Any = model
+        super().__init__(model)
         self._speech2text: Any = speech2text
         if model not in _KNOWN:
             _KNOWN[model] = architecture_of(model)
-        self.config = _KNOWN[model]
 
     @property
-    def gate_adapter(self) -> GateAdapter | None:
-        """The gates that `attach` put on."""
-        return dict(self.model.named_children()).get(ADAPTER)
-
-    @gate_adapter.setter
-    def gate_adapter(self, adapter: GateAdapter | None) -> None:
-        if adapter is None:
-            self.stop_training()
-            self.model._modules.pop(ADAPTER, None)
-        else:
-            self.model.add_module(ADAPTER, adapter)
-        self._swap()
-
-    @property
-    def forced_planner(self) -> Planner | None:
-        """What a `gated` block follows instead."""
-        return self._state.get("forced_planner")
-
-    @forced_planner.setter
-    def forced_planner(self, planner: Planner | None) -> None:
-        self._remember("forced_planner", planner)
-        self._swap()
-
-    @property
-    def base_weights(self) -> dict[str, nn.Parameter]:
-        """The base's own weights of layers that the attached adapter changes, by our names of the layers."""
-        return self._state.get("base_weights", {})
-
-    @base_weights.setter
-    def base_weights(self, weights: dict[str, nn.Parameter]) -> None:
-        self._remember("base_weights", weights or None)
-
-    @property
-    def feature_mean(self) -> Tensor:
-        """The mean of the corpus's features; its device is the model's."""
-        return self.model.normalize.mean
-
-    def train_as(self, model_class: type[nn.Module], training: nn.Module) -> None:
-        """Give the model the class whose `forward` trains gates, and what that needs."""
-        self._remember("own_class", type(self.model))
-        self.model.__class__ = model_class
-        self.model.add_module(TRAINING, training)
-
-    def stop_training(self) -> None:
-        """Give the model its own class back."""
-        self.model.__class__ = self._state.get("own_class", type(self.model))
-        self.model._modules.pop(TRAINING, None)
-        self._remember("own_class", None)
+    def config(self) -> OwsmArchitecture:
+        return _KNOWN[self.model]
 
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """Return the modules with weights by our names."""
         state = own_state(self.model)
         for ours, theirs in espnet_names(self.config).items():
             if ours.endswith(".weight") and theirs in state:
                 yield ours.removesuffix(".weight"), self.model.get_submodule(theirs.removesuffix(".weight"))
-
-    def get_submodule(self, name: str) -> nn.Module:
-        """Return the module of one of our names."""
-        return dict(self.named_modules())[name]
 
     def base_state(self) -> dict[str, Tensor]:
         """Return the weights of the base alone under our names: those of a conversion, without converting."""
         own = {f"{name}.weight": weight.detach() for name, weight in self.base_weights.items()}
         return from_espnet_state(own_state(self.model)) | own
 
-    @property
-    def _state(self) -> dict[str, Any]:
-        """What is known of gates beside the modules: it lies in the model, and is gone with them."""
-        return self.model.__dict__.get("_skipwise", {})
-
-    def _remember(self, name: str, value: object) -> None:
-        state = {key: kept for key, kept in (self._state | {name: value}).items() if kept is not None}
-        self.model.__dict__.pop("_skipwise", None)
-        if state:
-            self.model.__dict__["_skipwise"] = state
-
-    def _swap(self) -> None:
-        """Give modules the classes that follow gates, or, where nothing decides any, ESPnet's own."""
+    def swap_classes(self, *, gated: bool) -> None:
+        """Give encoder, decoder and their layers the classes that follow gates, or ESPnet's own, and end a training."""
         from skipwise.models.espnet.classes import swap_classes
 
-        is_gated = self.gate_adapter is not None or self.forced_planner is not None
-        swap_classes(self.model, self._speech2text, gated=is_gated)
+        if self.gate_adapter is None:
+            self._stop_training()
+        swap_classes(self.model, self._speech2text, gated=gated)
+
+    def train_as(self, model_class: type[nn.Module], training: nn.Module) -> None:
+        """Give the model the class whose `forward` trains gates, and what that needs."""
+        self.keep("own_class", type(self.model))
+        self.model.__class__ = model_class
+        self.model.add_module(TRAINING, training)
+
+    def _stop_training(self) -> None:
+        self.model.__class__ = self.kept("own_class") or type(self.model)
+        self.model._modules.pop(TRAINING, None)
+        self.keep("own_class", None)
 
 
 def espnet_network(model: object) -> EspnetNetwork | None:
@@ -150,8 +98,6 @@ def espnet_network(model: object) -> EspnetNetwork | None:
     Raises:
         SkipwiseError: for an S2T model that is no OWSM.
     """
-    if isinstance(model, EspnetNetwork):
-        return model
     if _is_a(model, _MODEL) and isinstance(model, nn.Module):
         return EspnetNetwork(model)
     if _is_a(model, _SPEECH2TEXT) and isinstance(model, HoldsS2tModel):

@@ -12,12 +12,11 @@ from skipwise.errors import SkipwiseError
 from skipwise.gating import GateAdapter, GateBase
 from skipwise.gating.adapter_files import config_of
 from skipwise.models.fingerprint import fingerprint_of
+from skipwise.models.foreign import ADAPTER
 from skipwise.models.owsm.architecture import OwsmArchitecture
 
 SECTION: Final = "gates"
 """Where the config of an ESPnet run has what its gates are; what a user asked for is in `gates_conf`."""
-ADAPTER: Final = "gate_adapter"
-"""The module of the gates in a model."""
 TRAINING: Final = "gate_training"
 """The module of what is needed to train them."""
 

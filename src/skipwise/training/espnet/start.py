@@ -77,5 +77,5 @@ def train_gates(model: nn.Module, gates: Mapping[str, Any] | EspnetGatesSection)
     base_learns = any(parameter.requires_grad for parameter in model.parameters())
     settings = gated_objective_config(section, schedule, base_learns=base_learns)
     adapter = attach(model, gate_config(section, network.config, ContextVectors()))
-    network.train_as(GateTrainingModel, GateTraining(settings).to(network.feature_mean.device))
+    network.train_as(GateTrainingModel, GateTraining(settings).to(network.device))
     return adapter

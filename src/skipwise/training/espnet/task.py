@@ -1,6 +1,6 @@
-"""ESPnet's S2T task with gates: `python -m skipwise.training.espnet.task --config conf/train.yaml ...`. Needs ESPnet.
+"""ESPnet's S2T task with gates: one section more in its config, `gates_conf`. Needs ESPnet.
 
-All of `espnet2.bin.s2t_train`, with one section more in its config, `gates_conf`. espnetez takes the class too.
+`python -m skipwise.training.espnet.train` runs it, as `espnet2.bin.s2t_train` runs ESPnet's; espnetez takes the class.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from torch import nn
 
 from skipwise.gating.adapter_files import config_record
-from skipwise.models.owsm.espnet_gates import ADAPTER, SECTION
+from skipwise.models.foreign import ADAPTER
+from skipwise.models.owsm.espnet_gates import SECTION
 from skipwise.training.espnet.preprocessor import with_real_lengths
 from skipwise.training.espnet.start import EspnetGatesSection, gates_section, train_gates
 
@@ -82,13 +83,9 @@ def with_gate_rate(
 
 
 def _section(args: argparse.Namespace) -> EspnetGatesSection:
-    record = dict(args.gates_conf or {})
+    record = dict(getattr(args, "gates_conf", None) or {})
     num_iters = getattr(args, "num_iters_per_epoch", None)
     if num_iters is not None:
         record.setdefault("max_steps", args.max_epoch * num_iters)
     record.setdefault("seed", args.seed)
     return gates_section(record)
-
-
-if __name__ == "__main__":
-    GatedS2TTask.main()
