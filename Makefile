@@ -19,8 +19,9 @@ demo: $(READY) ## transcribe and translate the shipped clips, dense and pruned
 test: $(READY) ## run the test suite
 	$(BIN)/python -m pytest
 
-oracle: $(READY) $(ESPNET) ## compare n-best lists with ESPnet's own (installs it into .venv-espnet)
+oracle: $(READY) $(ESPNET) ## compare with ESPnet, and put gates on its models (installs it into .venv-espnet)
 	$(BIN)/python -m pytest tests/interop/test_oracle.py tests/interop/test_reference.py --oracle $(ORACLE)
+	.venv-espnet/bin/python -m pytest tests/interop/native
 
 lint: $(READY) ## ruff, pyrefly and the import layers
 	$(BIN)/ruff check .

@@ -15,7 +15,8 @@ import venv
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).parent / "requirements-espnet.txt"
-# Imported by ESPnet, and not used by what the oracle calls. g2p_en would download data when it is imported.
+# Imported by ESPnet, and not used by what is called here. g2p_en would download data when it is imported; pyworld needs
+# a compiler.
 EMPTY_MODULES = (
     "torchaudio/__init__.py",
     "torchaudio/functional.py",
@@ -23,8 +24,9 @@ EMPTY_MODULES = (
     "torchaudio/compliance/__init__.py",
     "torchaudio/compliance/kaldi.py",
     "g2p_en/__init__.py",
+    "pyworld/__init__.py",
 )
-CHECK = "import espnet2.bin.s2t_inference, espnet2.bin.s2t_inference_language"
+CHECK = "import espnet2.bin.s2t_inference, espnet2.bin.s2t_inference_language, espnetez"
 
 
 def make(folder: Path) -> None:

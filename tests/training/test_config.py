@@ -83,7 +83,8 @@ def test_a_missing_or_broken_file_is_named(config_file, tmp_path):
 
 def test_the_shipped_recipes_are_valid(pytestconfig):
     found = sorted((pytestconfig.rootpath / "recipes").rglob("*.yaml"))
-    recipes = [path for path in found if not path.stem.startswith("sweep")]  # those are in tests/experiments/sweep
+    # sweeps are in tests/experiments/sweep; recipes/espnet is for ESPnet's own trainer
+    recipes = [path for path in found if not path.stem.startswith("sweep") and "espnet" not in path.parts]
     assert recipes
     for recipe in recipes:
         load_config(recipe)

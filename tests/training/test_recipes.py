@@ -1,4 +1,4 @@
-"""The shipped recipes are valid, and that for Europarl-ST runs from its files to an evaluated adapter."""
+"""The recipe for Europarl-ST runs from its files to an evaluated adapter."""
 
 from __future__ import annotations
 
@@ -14,20 +14,11 @@ from typer.testing import CliRunner
 from skipwise.cli.main import app
 from skipwise.gating import GateAdapter
 from skipwise.models.owsm.loading import load_owsm
-from skipwise.training.config import load_config
 from tests.espnet_folder import write_espnet
 from tests.tiny import SENTENCES, tone
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SECONDS = ((0.3, 2.1), (2.4, 4.0), (4.2, 6.5))
-
-
-@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_every_shipped_recipe_is_valid(recipe: Path) -> None:
-    record = recipe.read_text(encoding="utf-8")
-    if record.startswith("# Sweep") or "\nruns:" in record:
-        pytest.skip("a sweep, which has tests of its own")
-    assert load_config(recipe).optimisation.max_steps >= 1000
 
 
 def write_europarl_st(root: Path) -> Path:

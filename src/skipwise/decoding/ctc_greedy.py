@@ -5,6 +5,8 @@ Source: ESPnet 202511, `ctc.argmax` with repeats merged and blanks dropped (`Spe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from skipwise.decoding.hypothesis import Hypothesis
@@ -20,7 +22,10 @@ def ctc_greedy(network: CtcHead, encoded: SpeechStates) -> list[Hypothesis]:
     scores = best.masked_fill(~encoded.mask(), 0.0).sum(dim=1).tolist()
     found = []
     for row, length, score in zip(tokens.tolist(), encoded.num_frames.tolist(), scores, strict=True):
-        path = row[:length]
-        kept = [token for token, before in zip(path, [blank, *path], strict=False) if token not in (before, blank)]
-        found.append(Hypothesis(tokens=tuple(kept), score=score, finished=True))
+        found.append(Hypothesis(tokens=tuple(best_path(row[:length], blank)), score=score, finished=True))
     return found
+
+
+def best_path(path: Sequence[int], blank: int) -> list[int]:
+    """Return what a path of one token a frame says: repeats merged, blanks dropped."""
+    return [token for token, before in zip(path, [blank, *path], strict=False) if token not in (before, blank)]

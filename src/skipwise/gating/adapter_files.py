@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def write_adapter(adapter: GateAdapter, folder: str | Path) -> None:
     """Write an adapter into `folder`, which appears whole or not at all."""
     record = {
         "format": FORMAT_VERSION,
-        "config": _config_record(adapter.config),
+        "config": config_record(adapter.config),
         "base": {**dataclasses.asdict(adapter.base), "sites": [str(site) for site in adapter.base.sites]},
         "notes": adapter.notes,
     }
@@ -80,9 +81,18 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise SkipwiseError(f"cannot read {path}: {error}. Copy the adapter's folder again.") from error
 
 
-def _config_record(config: GateConfig) -> dict[str, Any]:
+def config_record(config: GateConfig) -> dict[str, Any]:
+    """Return a config as plain values, for JSON or YAML."""
     predictor = {"kind": type(config.predictor).__name__, **dataclasses.asdict(config.predictor)}
     return {**dataclasses.asdict(config), "predictor": predictor}
+
+
+def config_of(record: Mapping[str, Any]) -> GateConfig:
+    """Return the config in a record that `config_record` made."""
+    predictor = dict(record["predictor"])
+    kind = predictor_config_class(predictor.pop("kind"))
+    fields: dict[str, Any] = {**_without_lists(record), "predictor": kind(**predictor)}
+    return GateConfig(**fields)
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -101,16 +111,13 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _described(record: dict[str, Any], path: Path) -> tuple[GateConfig, GateBase, dict[str, Any]]:
     try:
-        predictor = dict(record["config"]["predictor"])
-        config = _without_lists(record["config"])
-        config["predictor"] = predictor_config_class(predictor.pop("kind"))(**predictor)
         base = _without_lists(record["base"])
         base["sites"] = tuple(GateSite.parse(text) for text in base["sites"])
-        return GateConfig(**config), GateBase(**base), dict(record["notes"])
+        return config_of(record["config"]), GateBase(**base), dict(record["notes"])
     except (KeyError, TypeError, AttributeError) as error:
         raise SkipwiseError(f"{path} is not a gate adapter's config: {error}.") from error
 
 
-def _without_lists(record: dict[str, Any]) -> dict[str, Any]:
+def _without_lists(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record with tuples where JSON has lists."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}

@@ -59,6 +59,11 @@ def gate_of(gates: LayerGates, kind: str) -> SiteGate:
     return gates.get(kind, OPEN)
 
 
+def all_open(gates: LayerGates) -> bool:
+    """Return whether every branch of a layer runs on every row, unscaled."""
+    return all(isinstance(gate, OpenGate) for gate in gates.values())
+
+
 def is_closed(gate: SiteGate) -> bool:
     """Return whether the branch runs on no row at all."""
     return isinstance(gate, RowGate) and gate.rows.numel() == 0
@@ -108,6 +113,24 @@ def add_branch(
             return hidden
         case RowGate(rows):
             return hidden.index_add(0, rows, branch(hidden[rows], rows).to(hidden.dtype))
+
+
+def add_merged(
+    hidden: Float[Tensor, "batch time dim"],
+    first: tuple[Branch, SiteGate],
+    second: tuple[Branch, SiteGate],
+    merge: Branch,
+) -> Float[Tensor, "batch time dim"]:
+    """Return `hidden` plus what `merge` makes of two gated branches of it, side by side [R, T, 2 * D].
+
+    A closed branch leaves zeros in its half; where both are closed, `merge` does not run: E-Branchformer's rule.
+    """
+    any_gate = either(first[1], second[1])
+    if is_closed(any_gate):
+        return hidden
+    halves = (branch_output(branch, hidden, gate) for branch, gate in (first, second))
+    both = torch.cat([torch.zeros_like(hidden) if half is None else half for half in halves], dim=-1)
+    return add_branch(hidden, lambda _, rows: merge(select_rows(both, rows), rows), any_gate)
 
 
 def _to_positions(values: Float[Tensor, "batch *time"]) -> Float[Tensor, "batch #time 1"]:

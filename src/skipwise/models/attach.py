@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,22 +13,23 @@ from torch import nn
 from skipwise.errors import SkipwiseError
 from skipwise.gating import OPEN_PLANNER, AdapterPlanner, FixedPlanner, GateAdapter, GateConfig, GatePlan, Planner
 from skipwise.gating.adapter import GateBase
+from skipwise.models.fingerprint import fingerprint_of
+from skipwise.models.foreign import ForeignNetwork
 from skipwise.models.lora import put_on, take_off, without_peft
-from skipwise.models.registry import family_of, held_gates
-
-_SAMPLED_VALUES = 256
+from skipwise.models.registry import gate_family_of, held_gates
 
 
-def attach(model: nn.Module, gates: GateConfig | GateAdapter | str | Path) -> GateAdapter:
+def attach(model: object, gates: GateConfig | GateAdapter | str | Path) -> GateAdapter:
     """Put gates on a model, in place, and return their adapter: a fresh one for a config, else the one given or saved.
 
     Changes of the base that belong to the adapter (LoRA) are made too. The model is one of a family that
-    `skipwise.models.registry` knows: an OWSM, its transformers class around it, or transformers' Whisper.
+    `skipwise.models.registry` knows: an OWSM, its transformers class around it, transformers' Whisper, a live ESPnet
+    model (attach to its `Speech2Text` to decode with it), or a `ForCTC` of transformers' wav2vec2, HuBERT or WavLM.
 
     Raises:
         SkipwiseError: if the model has gates already, or the adapter belongs to another base.
     """
-    family = family_of(model)
+    family = gate_family_of(model)
     network = family.network(model)
     held = family.held(network)
     if held.gate_adapter is not None:
@@ -65,9 +66,9 @@ def check_base(adapter: GateAdapter, base: GateBase) -> None:
         )
 
 
-def detach(model: nn.Module) -> GateAdapter | None:
+def detach(model: object) -> GateAdapter | None:
     """Take the gates off a model, in place, and return them; the model is bit for bit what it was."""
-    family = family_of(model)
+    family = gate_family_of(model)
     network = family.network(model)
     held = family.held(network)
     adapter = held.gate_adapter
@@ -78,12 +79,12 @@ def detach(model: nn.Module) -> GateAdapter | None:
 
 
 @contextmanager
-def gated(model: nn.Module, plan: GatePlan) -> Iterator[None]:
+def gated(model: object, plan: GatePlan) -> Iterator[None]:
     """Make a model follow one plan, of one row or of as many as its inputs have, until the block ends.
 
     For transformers' `generate()` and for notebooks: one call at a time. Our own decoding takes plans as arguments.
     """
-    family = family_of(model)
+    family = gate_family_of(model)
     network = family.network(model)
     unknown = set(plan.sites) - set(family.describe(network).sites)
     if unknown:
@@ -100,7 +101,7 @@ def gated(model: nn.Module, plan: GatePlan) -> Iterator[None]:
 
 
 @contextmanager
-def disable_gates(model: nn.Module) -> Iterator[None]:
+def disable_gates(model: object) -> Iterator[None]:
     """Run the base alone until the block ends, whatever gates are on the model: one call at a time, as `gated`.
 
     Low-rank changes of the base that belong to an adapter stay; `detach` takes them back.
@@ -109,7 +110,7 @@ def disable_gates(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def planner_of(model: nn.Module) -> Planner:
+def planner_of(model: object) -> Planner:
     """Return what decides a model's plans now: a `gated` block, else the attached adapter, else nothing is skipped."""
     held = held_gates(network_of(model))
     if held.forced_planner is not None:
@@ -117,23 +118,23 @@ def planner_of(model: nn.Module) -> Planner:
     return OPEN_PLANNER if held.gate_adapter is None else AdapterPlanner(held.gate_adapter)
 
 
-def network_of(model: nn.Module) -> nn.Module:
-    """Return the network that gates go on: the model itself, or what its transformers class holds.
+def network_of(model: object) -> Any:
+    """Return the network that gates go on: the model itself, or what a class of transformers or of ESPnet holds.
 
     Raises:
         SkipwiseError: if the model is of no known family.
     """
-    return family_of(model).network(model)
+    return gate_family_of(model).network(model)
 
 
-def device_of(network: nn.Module) -> torch.device:
+def device_of(network: nn.Module | ForeignNetwork) -> torch.device:
     """Return where the weights of a network lie."""
-    return next(network.parameters()).device
+    return network.device if isinstance(network, ForeignNetwork) else next(network.parameters()).device
 
 
-def describe_base(model: nn.Module) -> GateBase:
+def describe_base(model: object) -> GateBase:
     """Return what an adapter must know of its base."""
-    family = family_of(model)
+    family = gate_family_of(model)
     network = family.network(model)
     described = family.describe(network)
     return GateBase(
@@ -146,17 +147,10 @@ def describe_base(model: nn.Module) -> GateBase:
     )
 
 
-@torch.no_grad()
-def fingerprint(model: nn.Module) -> str:
+def fingerprint(model: object) -> str:
     """Return a short hash of a base's weights, the same for fp32 and for weights stored as fp16.
 
-    Names, shapes and 256 evenly spaced values of each tensor enter, so that a model of billions takes milliseconds.
+    Low-rank changes that peft has put on a model are not among them.
     """
-    digest = hashlib.sha256()
-    family = family_of(model)
-    for name, tensor in sorted(without_peft(family.base_state(family.network(model))).items()):
-        flat = tensor.reshape(-1)
-        sampled = flat[:: max(1, flat.numel() // _SAMPLED_VALUES)][:_SAMPLED_VALUES]
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(sampled.to("cpu", torch.float16).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    family = gate_family_of(model)
+    return fingerprint_of(without_peft(family.base_state(family.network(model))))

@@ -75,6 +75,8 @@ class Vocabulary(Protocol):
         """Return the text of `ids` without special tokens."""
 
 
+Gateable = TypeVar("Gateable")
+NetworkT = TypeVar("NetworkT")
 Network_co = TypeVar("Network_co", bound=nn.Module, covariant=True)
 Vocabulary_co = TypeVar("Vocabulary_co", bound=Vocabulary, covariant=True)
 
@@ -92,8 +94,8 @@ class SpeechModel(Generic[Network_co, Vocabulary_co]):
     """Where its files lie."""
 
 
-class ModelFamily(ABC):
-    """One kind of base model."""
+class GateFamily(ABC, Generic[Gateable, NetworkT]):
+    """One kind of base model, as far as gates that its own forward follows are concerned."""
 
     @property
     @abstractmethod
@@ -101,24 +103,28 @@ class ModelFamily(ABC):
         """What adapters call the family: its `model_type` in transformers' words."""
 
     @abstractmethod
-    def network(self, model: nn.Module) -> nn.Module:
-        """Return the module of a model of this family that gates go on; it may be the model itself."""
+    def network(self, model: Gateable) -> NetworkT:
+        """Return the part of a model of this family that gates go on; it may be the model itself."""
 
     @abstractmethod
-    def describe(self, network: nn.Module) -> NetworkDescription:
+    def describe(self, network: NetworkT) -> NetworkDescription:
         """Return the sites and words of a network, from its config alone."""
 
     @abstractmethod
-    def base_state(self, network: nn.Module) -> dict[str, Tensor]:
+    def base_state(self, network: NetworkT) -> dict[str, Tensor]:
         """Return the weights of the base alone: neither those of an attached adapter, nor its changes (LoRA)."""
 
     @abstractmethod
-    def held(self, network: nn.Module) -> HeldGates:
+    def held(self, network: NetworkT) -> HeldGates:
         """Return what is on a network now. Asking changes nothing; what was changed in it takes effect by `settle`."""
 
     @abstractmethod
-    def settle(self, network: nn.Module, held: HeldGates) -> None:
+    def settle(self, network: NetworkT, held: HeldGates) -> None:
         """Make the network's own forward follow what it holds; where it holds nothing, it is the base again."""
+
+
+class ModelFamily(GateFamily[nn.Module, nn.Module]):
+    """One kind of base model that our engine decodes."""
 
     @abstractmethod
     def config(self, network: nn.Module) -> SpeechConfig:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from skipwise.errors import SkipwiseError
 from skipwise.gating import LoraWeights
 from skipwise.models.family import HeldGates
+from skipwise.models.foreign import ForeignNetwork
 from skipwise.models.registry import family_of, held_gates
 
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 
 @torch.no_grad()
-def put_on(network: nn.Module, held: HeldGates, lora: LoraWeights) -> None:
+def put_on(network: nn.Module | ForeignNetwork, held: HeldGates, lora: LoraWeights) -> None:
     """Add the changes to the weights of a network; its own ones are kept in `held`.
 
     Raises:
@@ -35,10 +36,11 @@ def put_on(network: nn.Module, held: HeldGates, lora: LoraWeights) -> None:
     held.base_weights = originals
 
 
-def take_off(network: nn.Module, held: HeldGates) -> None:
+def take_off(network: nn.Module | ForeignNetwork, held: HeldGates) -> None:
     """Give a network its own weights back: the very tensors that it had."""
     for name, weight in held.base_weights.items():
-        network.get_submodule(name).weight = weight
+        layer: Any = network.get_submodule(name)
+        layer.weight = weight
     held.base_weights = {}
 
 
@@ -70,7 +72,7 @@ def sharing_copy(network: AnyNetwork) -> AnyNetwork:
     return copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
 
 
-def _linear(network: nn.Module, name: str, lora: LoraWeights) -> nn.Linear:
+def _linear(network: nn.Module | ForeignNetwork, name: str, lora: LoraWeights) -> nn.Linear:
     found = dict(network.named_modules()).get(name)
     change = lora.layers[name]
     size = (change.up.shape[0], change.down.shape[1])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from torch import nn
 
 from skipwise.errors import SkipwiseError
-from skipwise.models.family import HeldGates, ModelFamily
+from skipwise.models.family import GateFamily, HeldGates, ModelFamily
 
 
 @final
@@ -22,12 +22,14 @@ class FamilyEntry:
     classes: tuple[str, ...]
     """Model classes that gates go on, with their modules; subclasses are recognised too."""
     module: str
-    """The module whose `FAMILY` is the family."""
+    """The module that has the family."""
+    attribute: str = "FAMILY"
+    """What it is called there."""
 
-    def load(self) -> ModelFamily:
+    def load(self) -> GateFamily[Any, Any]:
         """Return the family."""
-        family = importlib.import_module(self.module).FAMILY
-        assert isinstance(family, ModelFamily)
+        family = getattr(importlib.import_module(self.module), self.attribute)
+        assert isinstance(family, GateFamily)
         return family
 
 
@@ -58,8 +60,50 @@ register_family(
 )
 
 
+register_family(
+    FamilyEntry(
+        model_type="espnet",
+        classes=(
+            "espnet2.s2t.espnet_model.ESPnetS2TModel",
+            "espnet2.bin.s2t_inference.Speech2Text",
+            "skipwise.models.espnet.network.EspnetNetwork",
+        ),
+        module="skipwise.models.foreign_family",
+        attribute="ESPNET",
+    )
+)
+register_family(
+    FamilyEntry(
+        model_type="ctc",
+        classes=(
+            "transformers.models.wav2vec2.modeling_wav2vec2.Wav2Vec2ForCTC",
+            "transformers.models.hubert.modeling_hubert.HubertForCTC",
+            "transformers.models.wavlm.modeling_wavlm.WavLMForCTC",
+            "skipwise.models.ctc.network.CtcNetwork",
+        ),
+        module="skipwise.models.foreign_family",
+        attribute="CTC",
+    )
+)
+
+
 def family_of(model: nn.Module) -> ModelFamily:
-    """Return the family of a model.
+    """Return the family of a model that our engine decodes.
+
+    Raises:
+        SkipwiseError: if there is none, or its own library decodes it.
+    """
+    family = gate_family_of(model)
+    if not isinstance(family, ModelFamily):
+        raise SkipwiseError(
+            f"a {type(model).__name__} is decoded by its own library, under the gates that attach puts on it; our "
+            "engine runs OWSM and Whisper."
+        )
+    return family
+
+
+def gate_family_of(model: object) -> GateFamily[Any, Any]:
+    """Return the family of a model that gates go on.
 
     Raises:
         SkipwiseError: if there is none.
@@ -75,6 +119,6 @@ def family_of(model: nn.Module) -> ModelFamily:
     )
 
 
-def held_gates(network: nn.Module) -> HeldGates:
+def held_gates(network: object) -> HeldGates:
     """Return what is put on a network now."""
-    return family_of(network).held(network)
+    return gate_family_of(network).held(network)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from skipwise.gating import GateAdapter
 from skipwise.gating.sites import STACKS
-from skipwise.models.registry import family_of, held_gates
+from skipwise.models.registry import gate_family_of, held_gates
 
 
-def gate_summary(model: nn.Module | GateAdapter) -> str:
+def gate_summary(model: object) -> str:
     """Return a few lines about the gates that `attach` put on a model, or about an adapter alone.
 
     Raises:
@@ -17,7 +15,7 @@ def gate_summary(model: nn.Module | GateAdapter) -> str:
     """
     if isinstance(model, GateAdapter):
         return "\n".join(_lines(model))
-    family = family_of(model)
+    family = gate_family_of(model)
     network = family.network(model)
     described = family.describe(network)
     num_base = sum(tensor.numel() for tensor in family.base_state(network).values())
@@ -29,7 +27,7 @@ def gate_summary(model: nn.Module | GateAdapter) -> str:
     return "\n".join([head, *_lines(adapter), f"weights added: {adapter.num_weights:,} ({share:.2f} % of the base)"])
 
 
-def print_gate_summary(model: nn.Module | GateAdapter) -> None:
+def print_gate_summary(model: object) -> None:
     """Print `gate_summary`."""
     print(gate_summary(model))  # noqa: T201 - that is what it is for
 

@@ -71,10 +71,15 @@ def objective_config(config: TrainConfig) -> ObjectiveConfig:
     gates = config.gates
     if gates is None:
         return ObjectiveConfig(**schedule)
+    return gated_objective_config(gates, schedule, base_learns=config.model.base != "frozen")
+
+
+def gated_objective_config(gates: GatesSection, schedule: dict[str, Any], *, base_learns: bool) -> ObjectiveConfig:
+    """Return the settings of an objective with gates; `schedule` holds those that have nothing to do with them."""
     return ObjectiveConfig(
         **schedule,
         # a frozen base learns nothing from a dense pass
-        dense_share=0.0 if config.model.base == "frozen" else gates.dense_share,
+        dense_share=gates.dense_share if base_learns else 0.0,
         target_sparsity=gates.sparsity,
         sparsity_range=gates.sparsity_range,
         sparsity_warmup=SparsityWarmup(share=gates.sparsity_warmup, shape=gates.sparsity_warmup_shape),

@@ -249,7 +249,7 @@ class GatedObjective(nn.Module):
                 continue  # plans that are drawn, not learned, can be pulled nowhere
             sampled = sample.closed_share(adapter.site_weights(stack))
             # the rows of other processes are known; those of other pieces, if the step is cut into some, are not
-            mean, target, num_known = _mean_over_processes(sampled, done.targets, batch["weight"])
+            mean, target, num_known = mean_over_processes(sampled, done.targets, batch["weight"])
             if self.settings.penalty.per_row:
                 penalty = self.penalty(sampled, target=done.targets, stack=stack).sum() / num_rows
                 shares[f"penalty_{stack}"] = penalty
@@ -289,10 +289,10 @@ class GatedObjective(nn.Module):
         )
 
 
-def _mean_over_processes(
+def mean_over_processes(
     sparsity: Float[Tensor, " rows"], targets: Float[Tensor, " rows"], weight: float
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], int]:
-    """The means over the rows of all processes, and how many these are; only one's own rows carry a gradient."""
+    """Return the means over the rows of all processes, and how many these are; only one's own rows carry a gradient."""
     sums = weight * torch.stack([sparsity.sum(), targets.sum(), sparsity.new_tensor(float(len(sparsity)))])
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         of_all = sums.detach().clone()

@@ -134,8 +134,8 @@ def _trained(config: TrainConfig) -> OwsmModel:
     found = model_type(Path(named))
     if found not in (None, MODEL_TYPE):
         raise SkipwiseError(
-            f"skipwise train goes on from an OWSM; {named} is a {found}. docs/whisper.md trains gates of a Whisper in a "
-            "loop of its own."
+            f"skipwise train goes on from an OWSM; {named} is a {found}. docs/whisper.md trains gates of a Whisper in "
+            "a loop of its own."
         )
     model, changes = _model_called(named), config.model.architecture
     fixed = changes.keys() - set(_FREE_FIELDS)

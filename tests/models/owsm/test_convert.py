@@ -20,6 +20,7 @@ from transformers import AutoProcessor
 
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.gating import GateAdapter
+from skipwise.gating.adapter_files import config_record
 from skipwise.models.attach import attach, fingerprint
 from skipwise.models.owsm.convert import EXPORTED_CONFIG, EXPORTED_WEIGHTS, convert_owsm
 from skipwise.models.owsm.espnet_keys import from_espnet_state
@@ -54,6 +55,34 @@ def ours(tmp_path: Path) -> Path:
     """A model of ours that ESPnet has never seen, which takes audio as long as it is."""
     save_owsm(tmp_path / "ours", tiny_network(), tiny_vocabulary())
     return tmp_path / "ours"
+
+
+def _with_gates(root: Path) -> GateAdapter:
+    """Gates in the checkpoint and in the config, where ESPnet's trainer leaves them."""
+    adapter = attach_random_gates(load_owsm(root).network)
+    state = torch.load(root / WEIGHTS) | {f"gate_adapter.{key}": t for key, t in adapter.state_dict().items()}
+    torch.save(state | {"gate_training.step": torch.tensor(7)}, root / WEIGHTS)
+    write_config(root, read_config(root) | {"gates": config_record(adapter.config), "gates_conf": {"scope": "both"}})
+    return adapter
+
+
+def test_gates_that_espnet_trained_lie_beside_the_converted_model(espnet: Path, tmp_path: Path) -> None:
+    adapter = _with_gates(espnet)
+    convert_owsm(espnet, tmp_path / "model")
+    read = GateAdapter.from_pretrained(tmp_path / "model" / "gates")
+    assert read.base == adapter.base and read.config == adapter.config
+    assert all(torch.equal(tensor, adapter.state_dict()[key]) for key, tensor in read.state_dict().items())
+    assert read.base.fingerprint == fingerprint(load_owsm(tmp_path / "model").network)
+
+
+def test_gates_without_their_config_are_named(espnet: Path, tmp_path: Path) -> None:
+    _with_gates(espnet)
+    config = read_config(espnet)
+    for gates in (None, {**config["gates"], "scope": "decoder"}):
+        write_config(espnet, config | {"gates": gates})
+        with pytest.raises(SkipwiseError, match="has gates that its config does not describe"):
+            convert_owsm(espnet, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def read_config(root: Path, file: str = CONFIG) -> dict[str, Any]:

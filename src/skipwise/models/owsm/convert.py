@@ -146,6 +146,8 @@ def _to_transformers(
         shutil.copyfile(stats, origin / stats.name)
         with usual_mode(origin / MEL_FILTERS_FILE):
             save_file({MEL_FILTERS_KEY: checkpoint.mel_filters.contiguous()}, origin / MEL_FILTERS_FILE)
+        if checkpoint.gates is not None:
+            checkpoint.gates.save_pretrained(aside / GATES_FOLDER)
 
 
 def _to_espnet(source: Path, target: Path, progress: Progress | None) -> tuple[OwsmArchitecture, int]:

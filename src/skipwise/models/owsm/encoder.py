@@ -13,17 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from skipwise.features import SpeechStates
-from skipwise.gating.branch import (
-    ALL_OPEN,
-    LayerGates,
-    Rows,
-    add_branch,
-    branch_output,
-    either,
-    gate_of,
-    is_closed,
-    select_rows,
-)
+from skipwise.gating.branch import ALL_OPEN, LayerGates, Rows, add_branch, add_merged, gate_of, select_rows
 from skipwise.gating.layerwise import StackGates, gates_of_layer
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.attention import MultiHeadAttention
@@ -187,24 +177,12 @@ class EncoderLayer(nn.Module):
     def _add_merged(
         self, hidden: Float[Tensor, "batch time dim"], mask: Bool[Tensor, "batch time"] | None, gates: LayerGates
     ) -> Float[Tensor, "batch time dim"]:
-        """Both branches from the same input; a closed one leaves zeros in its half; with both closed nothing runs."""
-        any_gate = either(gate_of(gates, "self_attn"), gate_of(gates, "cgmlp"))
-        if is_closed(any_gate):
-            return hidden
-        halves = (
-            branch_output(
-                lambda rows_hidden, rows: self.self_attn(rows_hidden, _of_rows(mask, rows)),
-                hidden,
-                gate_of(gates, "self_attn"),
-            ),
-            branch_output(
-                lambda rows_hidden, rows: self.cgmlp(rows_hidden, _of_rows(mask, rows)),
-                hidden,
-                gate_of(gates, "cgmlp"),
-            ),
+        return add_merged(
+            hidden,
+            (lambda own, rows: self.self_attn(own, _of_rows(mask, rows)), gate_of(gates, "self_attn")),
+            (lambda own, rows: self.cgmlp(own, _of_rows(mask, rows)), gate_of(gates, "cgmlp")),
+            lambda both, rows: self.merge(both, _of_rows(mask, rows)),
         )
-        both = torch.cat([torch.zeros_like(hidden) if half is None else half for half in halves], dim=-1)
-        return add_branch(hidden, lambda _, rows: self.merge(select_rows(both, rows), _of_rows(mask, rows)), any_gate)
 
 
 @final

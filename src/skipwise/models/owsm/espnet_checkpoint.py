@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from skipwise.errors import SkipwiseError
+from skipwise.gating import GateAdapter
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.espnet_files import EspnetFiles, read_yaml
+from skipwise.models.owsm.espnet_gates import trained_gates, without_gates
 from skipwise.models.owsm.espnet_keys import MEL_FILTERS_KEY, architecture_from_espnet, espnet_names, from_espnet_state
 from skipwise.models.owsm.vocabulary import OwsmVocabulary
 from skipwise.models.owsm.weights import check_weights, network_shapes
@@ -34,6 +36,8 @@ class EspnetCheckpoint:
     """Under the names of `OwsmNetwork`, as they are stored."""
     mel_filters: Tensor
     vocabulary: OwsmVocabulary
+    gates: GateAdapter | None
+    """Those that ESPnet's trainer trained together with the base."""
 
 
 def read_espnet(files: EspnetFiles) -> EspnetCheckpoint:
@@ -47,7 +51,8 @@ def read_espnet(files: EspnetFiles) -> EspnetCheckpoint:
     config["token_list"] = _token_list(files, config.get("token_list"))
     architecture = architecture_from_espnet(config)
     bpe_model = files.needed("bpemodel", config.get("bpemodel"))
-    state = _read_state(files.weights)
+    stored = _read_state(files.weights)
+    state = without_gates(stored)
     weights = from_espnet_state(state)
     names = espnet_names(architecture)
     expected = {names[name]: shape for name, shape in network_shapes(architecture).items()}
@@ -60,6 +65,7 @@ def read_espnet(files: EspnetFiles) -> EspnetCheckpoint:
         weights,
         state[MEL_FILTERS_KEY],
         OwsmVocabulary(config["token_list"], bpe_model.read_bytes()),
+        trained_gates(stored, config, architecture, weights, files.weights),
     )
 
 

@@ -1,0 +1,1 @@
+"""Encoder-only models with a CTC head: transformers' wav2vec2, HuBERT and WavLM `ForCTC`."""

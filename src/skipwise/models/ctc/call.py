@@ -1,0 +1,106 @@
+"""What an encoder-only model is not told: how much of each row is real, what is known of it, and what decides.
+
+Shapes: B rows, N samples, T frames, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol, final, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from skipwise.errors import SkipwiseError
+from skipwise.features import SpeechStates
+from skipwise.gating import Context, GatePlan, GateSample, LayerPlanner, LayerSampler
+from skipwise.gating.layerwise import StackGates
+
+
+@runtime_checkable
+class EncoderDecider(Protocol):
+    """What decides the gates of a call: a `Planner`, or what draws gates in training."""
+
+    def encoder(
+        self, contexts: Sequence[Context], pooled: Tensor, /
+    ) -> GatePlan | GateSample | LayerPlanner | LayerSampler | None:
+        """Return the encoder's gates from the mean projected feature [B, D]."""
+        ...
+
+
+@final
+class CtcCall:
+    """One batch on its way through a gated encoder."""
+
+    def __init__(self, decider: EncoderDecider, contexts: Sequence[Context], num_real_frames: Tensor) -> None:
+        """Know a batch: one context, and one number of frames that stem from real samples, a row.
+
+        Raises:
+            SkipwiseError: if these are not as many.
+        """
+        if len(contexts) != len(num_real_frames):
+            raise SkipwiseError(
+                f"each row needs one context and one number of real samples, got {len(contexts)} and "
+                f"{len(num_real_frames)}."
+            )
+        self._decider = decider
+        self._contexts = tuple(contexts)
+        self._num_real_frames = num_real_frames
+        self._decided: GatePlan | GateSample | LayerPlanner | LayerSampler | None = None
+
+    def gates(self, projected: Float[Tensor, "batch time dim"], num_layers: int) -> StackGates:
+        """Return the gates, decided from the projected features before positions."""
+        self._decided = decided = self._decider.encoder(self._contexts, self.pooled(projected))
+        if isinstance(decided, GatePlan):
+            decided = decided.expand(len(projected))
+        if isinstance(decided, GatePlan | GateSample):
+            return decided.layer_gates("encoder", num_layers, projected.device)
+        return decided
+
+    def decided(self) -> GatePlan | GateSample | None:
+        """Return what the encoder followed, once it has run."""
+        match self._decided:
+            case LayerPlanner() as planner:
+                return planner.plan()
+            case LayerSampler() as sampler:
+                return sampler.sample()
+            case known:
+                return known
+
+    def pooled(self, states: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch dim"]:
+        """Return the mean over the frames of real samples, in fp32."""
+        if len(states) != len(self._contexts):
+            raise SkipwiseError(f"this call knows {len(self._contexts)} rows, and got {len(states)}.")
+        real = self._num_real_frames.to(states.device).clamp_max(states.shape[1])
+        return SpeechStates(states.float(), torch.full_like(real, states.shape[1]), real).pooled()
+
+
+_RUNNING: ContextVar[CtcCall | None] = ContextVar("skipwise_ctc_call", default=None)
+
+
+@contextmanager
+def running(call: CtcCall) -> Iterator[CtcCall]:
+    """Make a call the one that gated encoders follow until the block ends, in this thread."""
+    token = _RUNNING.set(call)
+    try:
+        yield call
+    finally:
+        _RUNNING.reset(token)
+
+
+def running_call() -> CtcCall:
+    """Return the call that is being made.
+
+    Raises:
+        SkipwiseError: if there is none.
+    """
+    call = _RUNNING.get()
+    if call is None:
+        raise SkipwiseError(
+            "gates need to know how much of each row is real, which the model is not told. Call it inside of `with "
+            "recordings(model, num_real_samples=...):` of skipwise.models.ctc.recordings, or use recognise."
+        )
+    return call
