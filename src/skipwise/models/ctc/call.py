@@ -5,9 +5,7 @@ Shapes: B rows, N samples, T frames, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Protocol, final, runtime_checkable
 
 import torch
@@ -18,6 +16,7 @@ from skipwise.errors import SkipwiseError
 from skipwise.features import SpeechStates
 from skipwise.gating import Context, GatePlan, GateSample, LayerPlanner, LayerSampler
 from skipwise.gating.layerwise import StackGates
+from skipwise.models.running import RunningCall
 
 
 @runtime_checkable
@@ -78,29 +77,10 @@ class CtcCall:
         return SpeechStates(states.float(), torch.full_like(real, states.shape[1]), real).pooled()
 
 
-_RUNNING: ContextVar[CtcCall | None] = ContextVar("skipwise_ctc_call", default=None)
-
-
-@contextmanager
-def running(call: CtcCall) -> Iterator[CtcCall]:
-    """Make a call the one that gated encoders follow until the block ends, in this thread."""
-    token = _RUNNING.set(call)
-    try:
-        yield call
-    finally:
-        _RUNNING.reset(token)
-
-
-def running_call() -> CtcCall:
-    """Return the call that is being made.
-
-    Raises:
-        SkipwiseError: if there is none.
-    """
-    call = _RUNNING.get()
-    if call is None:
-        raise SkipwiseError(
-            "gates need to know how much of each row is real, which the model is not told. Call it inside of `with "
-            "recordings(model, num_real_samples=...):` of skipwise.models.ctc.recordings, or use recognise."
-        )
-    return call
+_RUNNING = RunningCall[CtcCall](
+    "skipwise_ctc_call",
+    missing="gates need to know how much of each row is real, which the model is not told. Call it inside of `with "
+    "recordings(model, num_real_samples=...):` of skipwise.models.ctc.recordings, or use recognise.",
+)
+running = _RUNNING.running
+running_call = _RUNNING.now

@@ -8,9 +8,7 @@ Shapes: B rows, R rows that the decoder is fed (hypotheses of a row, or the rows
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Protocol, final, runtime_checkable
 
 import torch
@@ -26,6 +24,7 @@ from skipwise.gating.sites import Stack
 from skipwise.gating.steps import StepPlanner
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.prompt import prompt_positions
+from skipwise.models.running import RunningCall
 
 Decided = GatePlan | GateSample | LayerPlanner | LayerSampler | None
 """The gates of a stack: a plan, drawn gates, what makes either while the stack runs, or none: all open."""
@@ -152,33 +151,14 @@ class GatedCall:
         return decided.layer_gates(stack, num_layers, self._device)
 
 
-_RUNNING: ContextVar[GatedCall | None] = ContextVar("skipwise_espnet_call", default=None)
-
-
-@contextmanager
-def running(call: GatedCall) -> Iterator[GatedCall]:
-    """Make a call the one that gated ESPnet modules follow until the block ends, in this thread."""
-    token = _RUNNING.set(call)
-    try:
-        yield call
-    finally:
-        _RUNNING.reset(token)
-
-
-def running_call() -> GatedCall:
-    """Return the call that is being made.
-
-    Raises:
-        SkipwiseError: if there is none.
-    """
-    call = _RUNNING.get()
-    if call is None:
-        raise SkipwiseError(
-            "gates need to know the language, the task and how much of the audio is real, which ESPnet does not pass. "
-            "Attach them to the Speech2Text, train with skipwise.training.espnet, or call the model inside of "
-            "`with utterances(model, contexts=..., num_real_samples=...):`."
-        )
-    return call
+_RUNNING = RunningCall[GatedCall](
+    "skipwise_espnet_call",
+    missing="gates need to know the language, the task and how much of the audio is real, which ESPnet does not pass. "
+    "Attach them to the Speech2Text, train with skipwise.training.espnet, or call the model inside of "
+    "`with utterances(model, contexts=..., num_real_samples=...):`.",
+)
+running = _RUNNING.running
+running_call = _RUNNING.now
 
 
 def _subsampled(num_samples: int, factor: int) -> int:
