@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from skipwise.cli.main import app
 from skipwise.decoding import DecodeOptions
 from skipwise.errors import SkipwiseError
-from skipwise.gating import GateAdapter, GatePlan
+from skipwise.gating import GateAdapter, GateConfig, GatePlan, MlpPredictorConfig
+from skipwise.gating.predictors import StepMlpPredictor
 from skipwise.models.attach import attach, detach, gated
 from skipwise.models.loading import load_model, model_type
 from skipwise.models.whisper import network as stacks
@@ -173,3 +174,21 @@ def test_a_generation_config_that_is_missing_is_told(tmp_path: Path):
     made = save_tiny_whisper(tmp_path / "bare", model)
     with pytest.raises(SkipwiseError, match="Take that of the published model"):
         Transcriber(made)
+
+
+def test_gates_of_every_step_are_followed_by_our_engine_and_not_by_generate(folder: Path):
+    model = tiny_whisper()
+    torch.manual_seed(0)
+    config = GateConfig(granularity="step", predictor=MlpPredictorConfig(open_bias=0.0, output_std=1.0))
+    adapter = attach(model, config).eval()
+    predictor = adapter.predictor("decoder")
+    assert isinstance(predictor, StepMlpPredictor)
+    torch.nn.init.normal_(predictor.token.weight)
+    with pytest.raises(SkipwiseError, match=r"followed by our own engine, Transcriber .* not by .*generate"):
+        model.generate(features_of([tone(1.5)]), max_new_tokens=4, language="de", task="transcribe")
+    detach(model)
+    transcriber = Transcriber(folder, gates=adapter, options=DecodeOptions(max_length_ratio=-12))
+    segment = transcriber.transcribe((tone(1.5), RATE), language="de").segments[0]
+    assert segment.predicting_plan is not None
+    assert 0 < segment.predicting_plan.sparsity() < 1
+    assert len(segment.predicting_plan.gates[0].unique(dim=0)) > 1, "steps differ"

@@ -31,6 +31,7 @@ from skipwise.gating import (
     GatePlan,
     LayerPlanner,
     Planner,
+    StepPlanner,
 )
 from skipwise.gating.branch import LayerGates
 from skipwise.gating.layerwise import StackGates, gates_of_layer
@@ -241,7 +242,11 @@ class LiveGates(LayerGatesSource):
         decided = self._planner().decoder(self._read(tokens[::repeats]), pooled)
         if isinstance(decided, LayerPlanner) and repeats > 1:  # its layers see all beams
             decided = self._planner().decoder(self._read(tokens), pooled.repeat_interleave(repeats, dim=0))
-        assert isinstance(decided, GatePlan | LayerPlanner)
+        if isinstance(decided, StepPlanner):
+            raise SkipwiseError(
+                "gates of every step (granularity step) are followed by our own engine, Transcriber or skipwise "
+                "transcribe, not by transformers' forward and generate(). Use that, or gates of an utterance."
+            )
         if isinstance(decided, GatePlan):
             self._asked.check_words(decided)
             decided = GatePlan(decided.sites, decided.gates.repeat_interleave(repeats, dim=0))
