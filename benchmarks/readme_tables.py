@@ -11,8 +11,14 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 BENCH = ROOT / "results" / "bench"
+WHISPER = ROOT / "results" / "whisper"
 SUMMARY = ROOT / "results" / "reference" / "summary.json"
 TASKS = {"asr": ("transcription", "wer", "WER %"), "st_eng": ("translation into English", "bleu", "BLEU")}
+PEERS = {
+    "transformers": "transformers",
+    "ctranslate2 float32": "CTranslate2 float32",
+    "ctranslate2 int8": "CTranslate2 int8",
+}
 LANGUAGES = {"deu": "German", "fra": "French", "ita": "Italian"}
 
 Record = Mapping[str, Any]
@@ -88,6 +94,43 @@ def speed() -> str:
     return "\n".join(lines)
 
 
+def whisper() -> str:
+    """Return the table of times against Whisper's other engines: dense, and with half of the decoder closed."""
+    records = {
+        shape: json.loads(path.read_text(encoding="utf-8"))
+        for shape in ("base", "small")
+        if (path := WHISPER / shape / "whisper.json").exists()
+    }
+    columns = [(shape, beam) for shape, record in records.items() for beam in record["settings"]["beam_sizes"]]
+    heads = [f"{shape}, {'greedy' if beam == 1 else f'beam {beam}'}" for shape, beam in columns]
+    lines = [
+        "| times as fast, a token: dense / half closed | " + " | ".join(heads) + " |",
+        "|---|" + "---|" * len(heads),
+    ]
+    for peer, name in PEERS.items():
+        for dtype in ("fp32", "fp16-packed", "int8"):
+            if ("int8" in peer) != (dtype == "int8"):
+                continue
+            cells = []
+            for shape, beam in columns:
+                ratios = records[shape]["token_ratios"][f"{peer}, beam {beam}"]
+                dense, half = (
+                    ratios[f"skipwise {dtype}{how}"]["median"] for how in ("", ", half of the decoder closed")
+                )
+                cells.append(f"{dense:.2f} / {half:.2f}")
+            lines.append(f"| `{dtype}` against {name} | " + " | ".join(cells) + " |")
+    for peer, name in PEERS.items():
+        dtype = "int8" if "int8" in peer else "fp32"
+        cells = [
+            f"{records[shape]['encoder_ratios'][f'{peer}, encoder'][f'skipwise {dtype}']['median']:.2f}"
+            if beam == 1
+            else ""
+            for shape, beam in columns
+        ]
+        lines.append(f"| the encoder, `{dtype}` against {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def _times(ratio: Record) -> str:
     return f"{ratio['median']:.1f} ({ratio['low']:.1f}-{ratio['high']:.1f})"
 
@@ -112,7 +155,12 @@ def main() -> None:
     summary = json.loads(SUMMARY.read_text(encoding="utf-8"))
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    tables = {"overview": overview(summary), "speed": speed(), "per-language": per_language(summary)}
+    tables = {
+        "overview": overview(summary),
+        "speed": speed(),
+        "whisper": whisper(),
+        "per-language": per_language(summary),
+    }
     for name, table in tables.items():
         begin, end = f"<!-- {name}: made by benchmarks/readme_tables.py -->", f"<!-- end of {name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
