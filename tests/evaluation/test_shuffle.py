@@ -7,7 +7,7 @@ import torch
 
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.run import evaluate
-from skipwise.evaluation.shuffle import shuffle_test
+from skipwise.evaluation.shuffle import recorded, shuffle_test, shuffled
 from skipwise.gating import GateAdapter, GateConfig, TablePredictorConfig
 from skipwise.models.attach import describe_base
 from skipwise.pipeline import Transcriber
@@ -26,6 +26,15 @@ def test_own_input_is_the_plain_evaluation_and_another_ones_is_not(transcribers,
     record = found.to_dict()
     assert set(record) == {"own", "shuffled", "differences"} and record["differences"]["all"]["wer"] is not None
     assert record["shuffled"]["settings"]["gates"] == "adapter, its input shuffled by speech"
+
+
+def test_a_shuffled_system_computes_in_the_same_precision(transcribers):
+    _, pruned = transcribers
+    usual = Transcriber(pruned.model, gates=pruned.planner, options=OPTIONS).engine.dtype
+    other = "bf16" if usual != "bf16" else "fp32"
+    system = Transcriber(pruned.model, gates=pruned.planner, dtype=other, options=OPTIONS)
+    recording, planner = recorded(system)
+    assert recording.engine.dtype == shuffled(system, planner.donors, "speech").engine.dtype == other
 
 
 def test_gates_that_do_not_hear_are_untouched_by_speech_and_follow_the_other_task(transcribers, utterances):

@@ -11,7 +11,7 @@ from skipwise.errors import SkipwiseError
 from skipwise.evaluation.compare import differences
 from skipwise.evaluation.rows import decode_rows, make_batches
 from skipwise.evaluation.run import DEFAULT_BATCH_S, Evaluation
-from skipwise.gating import RecordingPlanner, ShuffledPlanner, ShuffleLevel
+from skipwise.gating import Planner, RecordingPlanner, ShuffledPlanner, ShuffleLevel
 from skipwise.gating.shuffle import Donors, followed_adapter
 from skipwise.pipeline import Transcriber
 
@@ -71,10 +71,14 @@ def recorded(transcriber: Transcriber) -> tuple[Transcriber, RecordingPlanner]:
             "Name one with gates."
         )
     planner = RecordingPlanner(transcriber.planner)
-    return Transcriber(transcriber.model, gates=planner, options=transcriber.options), planner
+    return _with(transcriber, planner), planner
 
 
 def shuffled(transcriber: Transcriber, donors: Donors, level: ShuffleLevel, *, seed: int = 0) -> Transcriber:
     """Return a transcriber whose gates see the input of other utterances."""
-    planner = ShuffledPlanner(transcriber.planner, donors, level, seed=seed)
-    return Transcriber(transcriber.model, gates=planner, options=transcriber.options)
+    return _with(transcriber, ShuffledPlanner(transcriber.planner, donors, level, seed=seed))
+
+
+def _with(transcriber: Transcriber, planner: Planner) -> Transcriber:
+    """The same system, its precision too, under another planner."""
+    return Transcriber(transcriber.model, gates=planner, dtype=transcriber.engine.dtype, options=transcriber.options)
