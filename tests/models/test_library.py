@@ -17,16 +17,19 @@ from skipwise.gating import (
     GateAdapter,
     GateConfig,
     GatePlan,
+    Granularity,
     LibraryPlanner,
     LocalPredictorConfig,
     MlpPredictorConfig,
     Scope,
 )
+from skipwise.gating.adapter import GateBase
 from skipwise.gating.context import HIDEABLE_PARTS
 from skipwise.models import attach, detach, disable_gates, gate_summary, print_gate_summary
 from skipwise.models.attach import describe_base, fingerprint
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.loading import OwsmModel
+from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.pipeline import Request, Transcriber
 from tests.tiny import tiny_model, tiny_network, tone
 
@@ -203,3 +206,30 @@ def test_gates_work_beside_low_rank_changes_by_peft(with_peft: Any) -> None:
 
 def test_a_contexts_name_is_part_of_it() -> None:
     assert replace(Context(language="deu"), gates="fast") != Context(language="deu")
+
+
+@pytest.mark.parametrize("granularity", ["utterance", "step"])
+@pytest.mark.parametrize(("width", "layers"), [(384, 6), (768, 9), (1024, 18)], ids=["base", "small", "medium"])
+def test_an_adapter_adds_less_than_a_hundredth_to_a_published_owsm(
+    width: int, layers: int, granularity: Granularity
+) -> None:
+    sizes: dict[str, Any] = {
+        "hidden_size": width,
+        "encoder_layers": layers,
+        "decoder_layers": layers,
+        "vocab_size": 50_002,
+    }
+    wide: dict[str, Any] = {f"{name}_dim": 4 * width for name in ("encoder_ffn", "cgmlp", "decoder_ffn")}
+    with torch.device("meta"):
+        network = OwsmNetwork(replace(tiny_network().config, **sizes, **wide))
+    num_base = sum(parameter.numel() for parameter in network.parameters())
+    assert num_base > 1e8
+    base = GateBase(
+        family="owsm",
+        fingerprint="",
+        hidden_size=width,
+        sites=network.config.gate_sites(),
+        languages=tuple(f"l{number:02d}" for number in range(151)),
+        tasks=("asr", "st_eng"),
+    )
+    assert GateAdapter(GateConfig(scope="both", granularity=granularity), base).num_weights <= 0.01 * num_base
