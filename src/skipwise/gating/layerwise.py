@@ -116,6 +116,19 @@ class LayerPlanner(LayerwiseGates):
         return all_but_least_likely(logits, left.clamp(0, 1).tolist(), own / own.sum())
 
 
+def followed(
+    decided: GatePlan | GateSample | LayerPlanner | LayerSampler | None,
+) -> GatePlan | GateSample | None:
+    """Return what a stack followed, once it has run; None if it has no gates."""
+    match decided:
+        case LayerPlanner() as planner:
+            return planner.plan()
+        case LayerSampler() as sampler:
+            return sampler.sample()
+        case known:
+            return known
+
+
 @final
 class LayerSampler(LayerwiseGates):
     """Gates drawn for training, layer by layer; afterwards there is a sample."""

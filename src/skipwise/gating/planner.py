@@ -69,10 +69,9 @@ class AdapterPlanner(Planner):
 
     def check_sparsity(self, sparsity: float) -> None:
         """Raise a SkipwiseError if a request may not ask for a sparsity: the gates were trained for another alone."""
-        if not 0 <= sparsity < 1:
-            raise SkipwiseError(f"sparsity must be in [0, 1), got {sparsity}. For the base model use gates none.")
+        asked = replace(self.budget, sparsity=sparsity)  # refuses what is no share
         trained = self.adapter.config.sparsity
-        if not self.budget.exact and not self.adapter.is_elastic and sparsity != trained:
+        if not asked.exact and not self.adapter.is_elastic and sparsity != trained:
             raise SkipwiseError(
                 f"these gates were trained for a sparsity of {trained}, got {sparsity}. Ask for exactly that much "
                 "(exact), or train gates with the context part budget, which follow any."

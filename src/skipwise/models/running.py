@@ -7,9 +7,28 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Generic, TypeVar, final
 
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
 from skipwise.errors import SkipwiseError
+from skipwise.features import SpeechStates
 
 Call = TypeVar("Call")
+
+
+def pooled_over(
+    states: Float[Tensor, "batch time dim"], num_real_frames: Int[Tensor, " rows"]
+) -> Float[Tensor, "batch dim"]:
+    """Return the mean over the frames that stem from real samples, in fp32 whatever the model computes in.
+
+    Raises:
+        SkipwiseError: if the call knows of another number of rows.
+    """
+    if len(states) != len(num_real_frames):
+        raise SkipwiseError(f"this call knows {len(num_real_frames)} rows, and got {len(states)}.")
+    real = num_real_frames.to(states.device).clamp_max(states.shape[1])
+    return SpeechStates(states.float(), torch.full_like(real, states.shape[1]), real).pooled()
 
 
 @final

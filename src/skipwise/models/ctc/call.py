@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, final, runtime_checkable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from skipwise.errors import SkipwiseError
-from skipwise.features import SpeechStates
 from skipwise.gating import Context, GatePlan, GateSample, LayerPlanner, LayerSampler
-from skipwise.gating.layerwise import StackGates
-from skipwise.models.running import RunningCall
+from skipwise.gating.layerwise import StackGates, followed
+from skipwise.models.running import RunningCall, pooled_over
 
 
 @runtime_checkable
@@ -61,20 +59,11 @@ class CtcCall:
 
     def decided(self) -> GatePlan | GateSample | None:
         """Return what the encoder followed, once it has run."""
-        match self._decided:
-            case LayerPlanner() as planner:
-                return planner.plan()
-            case LayerSampler() as sampler:
-                return sampler.sample()
-            case known:
-                return known
+        return followed(self._decided)
 
     def pooled(self, states: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch dim"]:
         """Return the mean over the frames of real samples, in fp32."""
-        if len(states) != len(self._contexts):
-            raise SkipwiseError(f"this call knows {len(self._contexts)} rows, and got {len(states)}.")
-        real = self._num_real_frames.to(states.device).clamp_max(states.shape[1])
-        return SpeechStates(states.float(), torch.full_like(real, states.shape[1]), real).pooled()
+        return pooled_over(states, self._num_real_frames)
 
 
 _RUNNING = RunningCall[CtcCall](

@@ -8,6 +8,7 @@ Source: transformers 5.23, `modeling_wav2vec2`, `modeling_hubert`, `modeling_wav
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import lru_cache
 from typing import Any
 
@@ -45,7 +46,7 @@ class GatedEncoder(nn.Module):
         return super().forward(hidden_states, attention_mask=attention_mask, **{_GATES: source}, **rest)
 
 
-class GatedLayer(nn.Module):
+class GatedLayer(nn.Module, ABC):
     """A layer whose branches may be skipped: `self_attn` and `ffn`."""
 
     attention: nn.Module
@@ -71,9 +72,9 @@ class GatedLayer(nn.Module):
         hidden = self.run(hidden_states, attend, gates)
         return hidden if bias is None else (hidden, bias)
 
+    @abstractmethod
     def run(self, hidden: Tensor, attend: Any, gates: LayerGates) -> Tensor:
         """Return the two branches' work [B, T, D]."""
-        raise NotImplementedError
 
     def position_bias(self, hidden: Tensor, rest: dict[str, Any]) -> Tensor | None:
         """Return WavLM's bias [B * heads, T, T], made by the first layer, also where its attention is closed."""

@@ -16,15 +16,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from skipwise.errors import SkipwiseError
-from skipwise.features import SpeechStates
 from skipwise.features.log_mel import num_feature_frames
 from skipwise.gating import Context, GatePlan, GateSample, LayerPlanner, LayerSampler, LayerwiseGates
-from skipwise.gating.layerwise import StackGates
+from skipwise.gating.layerwise import StackGates, followed
 from skipwise.gating.sites import Stack
 from skipwise.gating.steps import StepPlanner
 from skipwise.models.owsm.architecture import OwsmArchitecture
-from skipwise.models.prompt import prompt_positions
-from skipwise.models.running import RunningCall
+from skipwise.models.prompt import mean_over, prompt_positions
+from skipwise.models.running import RunningCall, pooled_over
 
 Decided = GatePlan | GateSample | LayerPlanner | LayerSampler | None
 """The gates of a stack: a plan, drawn gates, what makes either while the stack runs, or none: all open."""
@@ -118,27 +117,17 @@ class GatedCall:
 
     def decided(self, stack: Stack) -> GatePlan | GateSample | None:
         """Return what a stack followed, once it has run; None if it has no gates."""
-        match self._decided.get(stack):
-            case LayerPlanner() as planner:
-                return planner.plan()
-            case LayerSampler() as sampler:
-                return sampler.sample()
-            case known:
-                return known
+        return followed(self._decided.get(stack))
 
     def pooled(self, states: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch dim"]:
         """Return the mean over the frames of real samples, in fp32 whatever the model computes in."""
-        if len(states) != len(self._contexts):
-            raise SkipwiseError(f"this call knows {len(self._contexts)} rows, and got {len(states)}.")
-        real = torch.tensor(self._num_real_frames, device=states.device).clamp_max(states.shape[1])
-        return SpeechStates(states.float(), torch.full_like(real, states.shape[1]), real).pooled()
+        return pooled_over(states, torch.tensor(self._num_real_frames))
 
     def prompt_mean(
         self, tokens: Int[Tensor, "rows length"], hidden: Float[Tensor, "rows length dim"]
     ) -> Float[Tensor, "rows dim"]:
         """Return the mean over the positions that decide: `<sos>`, language and task."""
-        weights = prompt_positions(tokens, self._architecture.bos_token_id).to(hidden.dtype)
-        return torch.einsum("bld,bl->bd", hidden, weights) / weights.sum(dim=1, keepdim=True)
+        return mean_over(hidden, prompt_positions(tokens, self._architecture.bos_token_id))
 
     def _layers(self, stack: Stack, num_rows: int) -> StackGates:
         decided = self._decided[stack]
