@@ -98,6 +98,9 @@ class OptimisationSection(Section):
     pieces: int = Field(default=1, ge=1)
     """A step is computed in as many pieces, one after the other, and their gradients are summed: less memory, same
     step. Where memory runs out there will be more of them."""
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """`muon` orthogonalises the steps of the weight matrices in the layers of the base (Jordan et al. 2024), at the
+    scale of AdamW's; everything else is AdamW's in both."""
     learning_rate: float = Field(default=2e-3, gt=0)
     """Peak learning rate of the base."""
     warmup_steps: int = Field(default=200, ge=0)
@@ -105,7 +108,7 @@ class OptimisationSection(Section):
     decay_share: float = Field(default=0.6, ge=0, le=1)
     """Share of the run, at its end, over which the rate falls along a cosine to a hundredth."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """AdamW's weight decay; biases and norms are spared."""
+    """Decoupled weight decay; biases and norms are spared."""
     max_grad_norm: float = Field(default=2.0, gt=0)
     """Gradient clipping."""
     ctc_weight_start: float = Field(default=0.7, ge=0, le=1)

@@ -21,9 +21,10 @@ from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.memory import is_out_of_memory
 from skipwise.training.batches import StepDataset, TrainBatch, only_item
-from skipwise.training.config import OptimisationSection, TrainConfig
+from skipwise.training.config import TrainConfig
 from skipwise.training.gate_health import GateHealth
 from skipwise.training.objective import GatedObjective
+from skipwise.training.optimiser import make_optimiser
 
 
 class SkipwiseTrainer(Trainer):
@@ -118,12 +119,10 @@ class SkipwiseTrainer(Trainer):
         return torch.stack(losses).sum()
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Return AdamW with one learning rate for the base and one for the gates."""
+        """Return the optimiser with one learning rate for the base and one for the gates."""
         if self.optimizer is None:
             gate_rate = self._run.gates.learning_rate if self._run.gates else 0.0
-            self.optimizer = torch.optim.AdamW(
-                _parameter_groups(self._objective, self._run.optimisation, gate_rate), betas=(0.9, 0.98), fused=True
-            )
+            self.optimizer = make_optimiser(self._objective, self._run.optimisation, gate_rate)
         return self.optimizer
 
     def compute_loss(
@@ -228,21 +227,6 @@ def _arguments(config: TrainConfig, *, has_dev: bool) -> TrainingArguments:
 
 def _num_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _parameter_groups(model: nn.Module, chosen: OptimisationSection, gate_rate: float) -> list[dict[str, Any]]:
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups["gate_adapter." in name, parameter.ndim > 1].append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": gate_rate if of_gates else chosen.learning_rate,
-            "weight_decay": chosen.weight_decay if decays and not of_gates else 0.0,
-        }
-        for (of_gates, decays), parameters in groups.items()
-    ]
 
 
 def newest_checkpoint(output: Path) -> Path | None:
