@@ -103,6 +103,33 @@ def test_low_rank_changes_are_saved_with_the_gates_made_on_attach_and_taken_back
     assert {"eval_wer", "eval_pruned_wer"} <= logged
 
 
+def test_checkpoints_on_a_kept_base_hold_what_is_trained_and_resume_to_the_same(base, base_config):
+    pytest.importorskip("peft")
+    model = {"init": str(base), "base": "lora", "lora": {"rank": 2, "layers": ["fc1", "q_proj"]}}
+    config = base_config("lora", model=model, gates=GATES)
+    whole = train(config)
+    expected = load_file(whole / "gate_model.safetensors")
+    checkpoints = config.output / "checkpoints"
+    names = set(load_file(checkpoints / "checkpoint-3" / "model.safetensors"))
+    assert any("lora_A" in name for name in names) and any("gate_adapter" in name for name in names)
+    assert not any("base_layer" in name or "lm_head" in name for name in names)
+    shutil.rmtree(whole)
+    shutil.rmtree(checkpoints / "checkpoint-6")
+    resumed = load_file(train(config, resume=True) / "gate_model.safetensors")
+    assert resumed.keys() == expected.keys()
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_run_does_not_go_on_from_one_that_trained_something_else(base, base_config):
+    config = base_config("gated", model={"init": str(base), "base": "frozen"}, gates=GATES)
+    shutil.rmtree(train(config))
+    config = base_config("gated", model={"init": str(base)}, gates=GATES)
+    with pytest.raises(
+        SkipwiseError, match=r"trained something else: it lacks \d+ \(.*\) tensors and has 0 \(none\) others"
+    ):
+        train(config, resume=True)
+
+
 def test_layers_that_are_not_there_cannot_be_changed(base, base_config):
     pytest.importorskip("peft")
     model = {"init": str(base), "base": "lora", "lora": {"layers": ["fc9"]}}

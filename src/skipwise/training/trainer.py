@@ -166,6 +166,23 @@ class SkipwiseTrainer(Trainer):
             self._health = GateHealth(self._objective.network, TrainBatch(**moved))
         return self._health
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Write what is trained and what counts steps; the weights of a base that is kept are where it came from."""
+        fixed = {name for name, parameter in self._objective.named_parameters() if not parameter.requires_grad}
+        state = self._objective.state_dict() if state_dict is None else state_dict
+        super()._save(output_dir, {name: tensor for name, tensor in state.items() if name not in fixed})
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Refuse the checkpoint of a run that trained something else; what is kept is the base's, and not in it."""
+        trained = {name for name, parameter in self._objective.named_parameters() if parameter.requires_grad}
+        missing, foreign = sorted(trained & set(load_result.missing_keys)), sorted(load_result.unexpected_keys)
+        if missing or foreign:
+            lacks, has = (f"{len(names)} ({', '.join(names[:1]) or 'none'})" for names in (missing, foreign))
+            raise SkipwiseError(
+                f"the checkpoint is of a run that trained something else: it lacks {lacks} tensors and has {has} "
+                "others. Go on with the config that began it, or choose another output."
+            )
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Return and log quality on the dev set: of what was trained, so under its gates where it has some."""
         self._objective.eval()
