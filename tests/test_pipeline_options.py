@@ -216,3 +216,10 @@ def test_the_prompt_may_be_kept_from_the_ctc_heads_count(model: OwsmModel) -> No
         for skips in (False, True)
     )
     assert skipped.segments[0].score > counted.segments[0].score, "more paths spell it"
+
+
+@pytest.mark.parametrize(("window_s", "limit"), [(None, 1.0), (2.0, 0.4)])
+def test_the_length_limit_suits_the_models_windows(tmp_path: Path, window_s: float | None, limit: float) -> None:
+    model = tiny_model(tmp_path / "model", window_s=window_s, max_window_s=2.0)
+    assert Transcriber(model).options.max_length_ratio == limit
+    assert Transcriber(model, options=DecodeOptions(max_length_ratio=-6)).options.max_length_ratio == -6

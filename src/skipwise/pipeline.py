@@ -87,7 +87,7 @@ class Transcriber:
         num_weights = family.num_decoder_weights(model.network)
         packed = check_dtype(dtype, device_of(model.network), num_weights=num_weights)
         self.engine = family.engine(self.model.network, packed)
-        self.options = options or DecodeOptions()
+        self.options = (options or DecodeOptions()).for_windows(padded=config.window_s is not None)
         self._decoder = WindowDecoder(self.engine, model.vocabulary, self.planner, self.options)
         if self.options.timestamps and not config.timestamps_share:
             _warn_untrained(model, "timestamps")

@@ -50,7 +50,10 @@ def test_the_fewest_tokens_follow_espnets_minlenratio(ratio: float, num_frames: 
         ({"nbest": 3}, "greedy search finds one hypothesis, got nbest 3. Set beam_size to as many"),
         ({"method": "ctc", "beam_size": 2}, "the method ctc takes the one best path: leave beam_size, nbest and"),
         ({"method": "ctc", "ctc_weight": 0.3}, "the method ctc takes the one best path"),
-        ({"min_length_ratio": 0.5}, "min_length_ratio asks for more than max_length_ratio allows: 0.5 and 0.4. Lower"),
+        (
+            {"min_length_ratio": 0.5, "max_length_ratio": 0.4},
+            "min_length_ratio asks for more than max_length_ratio allows: 0.5 and 0.4. Lower",
+        ),
         ({"min_length_ratio": -50, "max_length_ratio": -20}, "min_length_ratio asks for more .* -50 and -20"),
         ({"ctc_weight": 1.0}, r"ctc_weight must be in \[0, 1\), got 1.0. For the CTC head alone use the method ctc"),
         ({"ctc_weight": -0.1}, r"ctc_weight must be in \[0, 1\), got -0.1"),
@@ -76,3 +79,17 @@ def test_translation_by_the_ctc_head_alone_is_refused_and_with_some_of_it_is_war
         DecodeOptions(ctc_weight=0.3).check_task("asr")
         DecodeOptions(method="ctc").check_task("asr")
         DecodeOptions().check_task("st_eng")
+
+
+def test_a_limit_that_nobody_chose_leaves_unpadded_windows_a_token_a_frame() -> None:
+    nobody, somebody = DecodeOptions(), DecodeOptions(max_length_ratio=0.3)
+    assert nobody.for_windows(padded=True).max_tokens(100) == nobody.max_tokens(100) == 40
+    assert nobody.for_windows(padded=False).max_tokens(100) == 100
+    assert somebody.for_windows(padded=False) is somebody
+
+
+def test_the_fewest_tokens_are_held_against_the_limit_that_suits_the_model() -> None:
+    many = DecodeOptions(min_length_ratio=0.5)
+    assert many.for_windows(padded=False).min_tokens(100) == 50
+    with pytest.raises(SkipwiseError, match=r"more than max_length_ratio allows: 0.5 and 0.4"):
+        many.for_windows(padded=True)

@@ -53,7 +53,7 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     beam_size: options.BeamSize = 1,
     ctc_weight: options.CtcWeight = 0.0,
     ctc_skips_prompt: options.CtcSkipsPrompt = False,
-    max_length_ratio: options.MaxLengthRatio = 0.4,
+    max_length_ratio: options.MaxLengthRatio = None,
     min_length_ratio: options.MinLengthRatio = 0.0,
     length_bonus: options.LengthBonus = 0.0,
     normalize_length: options.NormalizeLength = False,

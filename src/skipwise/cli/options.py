@@ -50,8 +50,11 @@ CtcSkipsPrompt = Annotated[
     bool, typer.Option("--ctc-skips-prompt", help="Do not count the prompt as output of the CTC head, as ESPnet does.")
 ]
 MaxLengthRatio = Annotated[
-    float,
-    typer.Option("--max-length-ratio", help="Most tokens per encoder frame; 0: end detection; -n: n [maxlenratio]."),
+    float | None,
+    typer.Option(
+        "--max-length-ratio",
+        help="Most tokens per encoder frame; 0: end detection; -n: n [maxlenratio; default: 0.4, unpadded windows 1].",
+    ),
 ]
 MinLengthRatio = Annotated[
     float, typer.Option("--min-length-ratio", help="Fewest tokens per encoder frame; -n: n [minlenratio].")

@@ -52,7 +52,7 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     nbest: options.Nbest = 1,
     ctc_weight: options.CtcWeight = 0.0,
     ctc_skips_prompt: options.CtcSkipsPrompt = False,
-    max_length_ratio: options.MaxLengthRatio = 0.4,
+    max_length_ratio: options.MaxLengthRatio = None,
     min_length_ratio: options.MinLengthRatio = 0.0,
     length_bonus: options.LengthBonus = 0.0,
     normalize_length: options.NormalizeLength = False,

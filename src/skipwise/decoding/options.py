@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from skipwise.errors import SkipwiseError, SkipwiseWarning
@@ -13,6 +13,7 @@ METHODS = ("attention", "ctc")
 LONG_FORMS = ("quiet", "timestamps")
 
 _MOST_PER_FRAME = 5
+_OF_PADDED, _OF_UNPADDED = 0.4, 1.0
 
 TRANSLATION_PREFIX = "st_"
 
@@ -33,9 +34,9 @@ class DecodeOptions:
     ctc_skips_prompt: bool = False
     """Do not count the prompt as output of the CTC head. ESPnet counts it, so that as many frames at the start cannot
     emit as the prompt has tokens: the sentence's first word suffers, or with a long previous text most of it."""
-    max_length_ratio: float = 0.4
+    max_length_ratio: float | None = None
     """`maxlenratio`: most tokens per encoder frame, at least 1 in all; 0: one a frame, and the search ends when longer
-    hypotheses only get worse; -n: n for every length."""
+    hypotheses only get worse; -n: n for every length. None: what suits the model, see `for_windows`."""
     min_length_ratio: float = 0.0
     """`minlenratio`: fewest tokens per encoder frame; -n: n for every length. What the length limit cuts off must have
     one more. Where nothing is that long and a ratio is 0.1 or more, the search is repeated with 0.1 less."""
@@ -86,19 +87,33 @@ class DecodeOptions:
             raise SkipwiseError(f"length_bonus must be a finite number, got {self.length_bonus}.")
 
     def _check_lengths(self) -> None:
-        _check_ratio("max_length_ratio", self.max_length_ratio)
-        _check_ratio("min_length_ratio", self.min_length_ratio)
-        least, most = self.min_length_ratio, self.max_length_ratio
-        if (0 < most < least) or (least < most < 0):
+        least, most = self.min_length_ratio, self._most
+        _check_ratio("max_length_ratio", most)
+        _check_ratio("min_length_ratio", least)
+        if self.max_length_ratio is not None and ((0 < most < least) or (least < most < 0)):
             raise SkipwiseError(
                 f"min_length_ratio asks for more than max_length_ratio allows: {least:g} and {most:g}. Lower the first."
             )
 
+    @property
+    def _most(self) -> float:
+        return _OF_PADDED if self.max_length_ratio is None else self.max_length_ratio
+
+    def for_windows(self, *, padded: bool) -> DecodeOptions:
+        """Return these options with a length limit, where none was chosen, that cuts no sentence off.
+
+        Windows that are padded to full length have frames to spare: 0.4 tokens a frame. Where a window is as long as
+        its speech, fast speech in small pieces of words takes more than that: 1 token a frame.
+        """
+        if self.max_length_ratio is not None:
+            return self
+        return replace(self, max_length_ratio=_OF_PADDED if padded else _OF_UNPADDED)
+
     def max_tokens(self, num_frames: int) -> int:
         """Return the most tokens, `<eos>` not counted, that a row of `num_frames` encoder frames may get."""
-        if self.max_length_ratio < 0:
-            return -int(self.max_length_ratio)
-        return num_frames if self.max_length_ratio == 0 else max(1, int(self.max_length_ratio * num_frames))
+        if self._most < 0:
+            return -int(self._most)
+        return num_frames if self._most == 0 else max(1, int(self._most * num_frames))
 
     def min_tokens(self, num_frames: int) -> int:
         """Return the fewest tokens, `<eos>` not counted, of a hypothesis that is kept."""
