@@ -138,10 +138,13 @@ def features_of(clips: Sequence[Float32[np.ndarray, " _samples"]]) -> Float[Tens
     return made.input_features
 
 
-def save_tiny_whisper(folder: Path, model: WhisperForConditionalGeneration | None = None) -> Path:
+def save_tiny_whisper(
+    folder: Path, model: WhisperForConditionalGeneration | None = None, *, window_s: float = WINDOW_S
+) -> Path:
     """Write a whole model as `save_pretrained` of transformers does: weights, configs, tokenizer, extractor."""
     (tiny_whisper() if model is None else model).save_pretrained(folder)
-    WhisperProcessor(tiny_extractor(), tiny_tokenizer()).save_pretrained(folder)
+    extractor = WhisperFeatureExtractor(feature_size=80, chunk_length=round(window_s))
+    WhisperProcessor(extractor, tiny_tokenizer()).save_pretrained(folder)
     return folder
 
 

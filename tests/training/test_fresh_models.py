@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from skipwise.errors import SkipwiseError
+from skipwise.models.ctc_frequencies import know_frequencies
+from skipwise.models.owsm.fresh import take_encoder
 from skipwise.models.owsm.loading import OwsmModel
 from skipwise.models.owsm.network import OwsmNetwork
-from skipwise.training.start import know_frequencies, take_encoder
 from tests.tiny import tiny_model, tiny_network, tone
 
 
@@ -48,7 +49,7 @@ def test_an_encoder_of_another_shape_is_refused(tmp_path: Path) -> None:
 @torch.no_grad()
 def test_a_fresh_ctc_head_says_frequencies_whatever_it_hears() -> None:
     network = tiny_network()
-    know_frequencies(network, [[1520, 1520, 1521], [1520]])
+    know_frequencies(network.ctc_head, [[1520, 1520, 1521], [1520]])
     encoded = network.encode(network.embed(network.extract([torch.tensor(tone(1.0, seed=s)) for s in (0, 1)])))
     probabilities = network.ctc_logits(encoded).softmax(dim=-1)
     assert float(probabilities.std(dim=(0, 1)).max()) < 1e-6

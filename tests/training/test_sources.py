@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from skipwise.corpus.settings import preset
+from skipwise.models.owsm.front_end import OwsmFrontEnd
 from skipwise.pipeline import Transcriber
 from skipwise.training.run import train
 from skipwise.training.sources import SpokenWindows, spoken_texts
@@ -24,8 +25,7 @@ def spoken(**changes: Any) -> SpokenWindows:
         "windows_a_step": 2,
         "max_window_s": 12.0,
         "many_share": 0.7,
-        "num_mel_bins": 80,
-        "min_frames": 8,
+        "front_end": OwsmFrontEnd(bins=80, min_frames=8),
         "seed": 1,
     }
     return SpokenWindows(preset("tiny"), **settings | changes)

@@ -9,6 +9,7 @@ from skipwise.data.layouts import LAYOUTS
 from skipwise.data.manifest import read_manifest, write_manifest
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.models.owsm.loading import load_owsm
+from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.pipeline import reference_model
 from skipwise.training.config import DataSection
 from skipwise.training.run import train
@@ -42,6 +43,7 @@ def test_every_layout_is_trained_and_evaluated_on_alike(base_config, spoken, tmp
 
 def test_the_shipped_model_can_be_started_from_by_its_name(base_config):
     model, _ = starting_point(base_config(model={"init": "reference"}))
+    assert isinstance(model.network, OwsmNetwork)
     shipped = load_owsm(reference_model())
     assert torch.equal(model.network.decoder.lm_head.weight, shipped.network.decoder.lm_head.weight)
     assert model.network.training
@@ -83,8 +85,8 @@ def test_bad_lines_end_a_run_or_are_left_out_and_listed(spoken, tmp_path):
         assert len(utterances_of(data.model_copy(update={"skip_bad": True}), "train")) == 8
 
 
-def test_a_whisper_is_not_trained_on_and_the_error_says_what_to_do(base_config, tmp_path):
-    (tmp_path / "whisper").mkdir()
-    (tmp_path / "whisper" / "config.json").write_text('{"model_type": "whisper"}')
-    with pytest.raises(SkipwiseError, match=r"goes on from an OWSM; .*whisper is a whisper. docs/whisper.md"):
-        train(base_config(model={"init": str(tmp_path / "whisper")}))
+def test_a_model_of_another_kind_is_not_trained_and_the_error_says_what_is(base_config, tmp_path):
+    (tmp_path / "hubert").mkdir()
+    (tmp_path / "hubert" / "config.json").write_text('{"model_type": "hubert"}')
+    with pytest.raises(SkipwiseError, match=r"from an OWSM or a Whisper; .*hubert is a hubert. Its own library"):
+        train(base_config(model={"init": str(tmp_path / "hubert")}))

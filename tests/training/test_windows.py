@@ -16,6 +16,7 @@ import torch
 from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError
 from skipwise.features import extract_features
+from skipwise.models.owsm.front_end import OwsmFrontEnd
 from skipwise.models.owsm.loss import IGNORED_LABEL
 from skipwise.training.augment import SpecAugment
 from skipwise.training.batches import StepDataset, StepPlan, TrainData, plan_steps
@@ -27,6 +28,7 @@ from tests.tiny import SENTENCES, tiny_architecture, tiny_vocabulary, tone
 
 TIMES = ((0.5, 2.0), (2.4, 4.0), (4.0, 6.5), (12.0, 13.0), (13.5, 15.0))
 """Five sentences; after the third there is a long pause."""
+FRONT_END = OwsmFrontEnd(bins=80, min_frames=8)
 PLAN = StepPlan(batch_s=20.0, window_s=None, max_window_s=7.0, many_share=0.6, max_steps=40, sorted_epochs=0, seed=1)
 
 
@@ -55,7 +57,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Recording]:
 
 @pytest.fixture(scope="module")
 def store(recordings: list[Recording], tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    return build_feature_store(recordings, tmp_path_factory.mktemp("store"), num_mel_bins=80, min_frames=8)
+    return build_feature_store(recordings, tmp_path_factory.mktemp("store"), front_end=FRONT_END)
 
 
 def test_sentences_are_in_order_and_a_recording_reaches_a_little_beyond(
@@ -161,17 +163,17 @@ def test_a_window_of_the_store_is_the_windows_own_features_but_for_its_edges(
 
 
 def test_a_damaged_store_says_what_to_remove(recordings: list[Recording], tmp_path: Path) -> None:
-    build_feature_store(recordings, tmp_path, num_mel_bins=80, min_frames=8)
+    build_feature_store(recordings, tmp_path, front_end=FRONT_END)
     (shard,) = tmp_path.rglob("*.npy")
     whole = shard.read_bytes()
     for broken in (b"", whole[:50], whole[: len(whole) // 2]):
         shard.write_bytes(broken)
         with pytest.raises(SkipwiseError, match=r"00000.npy is damaged: .* Remove .*; the features are computed again"):
-            build_feature_store(recordings, tmp_path, num_mel_bins=80, min_frames=8)
+            build_feature_store(recordings, tmp_path, front_end=FRONT_END)
     shard.write_bytes(whole)
     shard.with_suffix(".json").write_text("[1")
     with pytest.raises(SkipwiseError, match=r"00000.json is damaged"):
-        build_feature_store(recordings, tmp_path, num_mel_bins=80, min_frames=8)
+        build_feature_store(recordings, tmp_path, front_end=FRONT_END)
 
 
 def dataset(recordings: list[Recording], store: FeatureStore, **changes: Any) -> StepDataset:
@@ -182,7 +184,7 @@ def dataset(recordings: list[Recording], store: FeatureStore, **changes: Any) ->
         tasks=("asr", "st_eng"),
         augment=settings["augment"],
         fill=torch.full((80,), -7.0),
-        window_s=settings["window_s"],
+        front_end=replace(FRONT_END, window_s=settings["window_s"]),
         seed=1,
     )
     return StepDataset(data, process=settings["process"], num_processes=settings["num_processes"])

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from skipwise.features import SpeechStates
-from skipwise.gating import GateAdapter, GatePlan, GateSample, GateSite, LayerwiseGates, Planner
+from skipwise.gating import GateAdapter, GatePlan, GateSample, GateSite, LayerwiseGates, Planner, StepSampler
 from skipwise.gating.steps import StepPlanner
 from skipwise.models.precision import Dtype
 from skipwise.models.speech_engine import SpeechConfig, SpeechEngine
@@ -30,8 +30,8 @@ GATES_FOLDER = "gates"
 EncoderGates = GatePlan | GateSample | LayerwiseGates | None
 """What an encoder follows: a plan, gates that multiply, gates decided on the way, or everything open."""
 
-DecoderGates = GatePlan | GateSample | LayerwiseGates | StepPlanner | None
-"""What a decoder follows over whole prefixes: the same, or gates decided for each position."""
+DecoderGates = GatePlan | GateSample | LayerwiseGates | StepPlanner | StepSampler | None
+"""What a decoder follows over whole prefixes: the same, or gates decided or drawn for each position."""
 
 
 @runtime_checkable

@@ -87,6 +87,11 @@ register_family(
 )
 
 
+def family_called(model_type: str) -> GateFamily[Any, Any]:
+    """Return the family whose `config.json` says `model_type`; KeyError if none is known."""
+    return _ENTRIES[model_type].load()
+
+
 def family_of(model: nn.Module) -> ModelFamily:
     """Return the family of a model that our engine decodes.
 

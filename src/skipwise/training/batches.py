@@ -5,7 +5,6 @@ Shapes: W windows of a part of a step, B rows (every window once a task), F feat
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +18,9 @@ from torch.utils.data import Dataset
 
 from skipwise.data.batching import batches_by_duration
 from skipwise.features import pad_features
-from skipwise.features.log_mel import FLOOR, SAMPLE_RATE, num_feature_frames
 from skipwise.gating import Context
 from skipwise.models.owsm.loss import IGNORED_LABEL
+from skipwise.models.trainable import FrontEnd
 from skipwise.training.augment import SpecAugment
 from skipwise.training.sources import WindowSource
 from skipwise.training.targets import Target, TargetMaker
@@ -101,10 +100,10 @@ class TrainData:
     targets: TargetMaker
     tasks: tuple[str, ...]
     augment: SpecAugment | None
+    front_end: FrontEnd
+    """What the model hears of a window."""
     fill: Float[Tensor, " mels"]
-    """What augmentation hides with: the mean of the features."""
-    window_s: float | None
-    """Windows are padded to it, as the model does."""
+    """What augmentation hides with."""
     seed: int
     vectors: ContextVectors = field(default_factory=ContextVectors)
     """What makes the speaker and event embeddings of a window."""
@@ -141,10 +140,9 @@ class StepDataset(Dataset[TrainBatch]):
         rows = [(part, place, task) for task in range(len(data.tasks)) for part, place in enumerate(places)]
         heard = [data.source.features(window) for window in (windows[place] for place in places)]
         vectors = [data.vectors.of(*pairs[place], own) for place, own in zip(places, heard, strict=True)]
-        features = [self._augmented(step, place, own) for place, own in zip(places, heard, strict=True)]
-        padded = pad_features(
-            [_to_window(row, data.window_s) for row in features], num_real_frames=[len(row) for row in features]
-        )
+        features = [self._model_input(step, place, own) for place, own in zip(places, heard, strict=True)]
+        num_real = [min(len(cut), len(row)) for cut, row in zip(heard, features, strict=True)]
+        padded = pad_features(features, num_real_frames=num_real)
         chosen = [targets[place][task] for _, place, task in rows]
         languages = [recording.language for recording in recordings]
         return TrainBatch(
@@ -180,27 +178,26 @@ class StepDataset(Dataset[TrainBatch]):
         rng = random.Random(f"{self._data.seed} {step} {place} {task}")
         return self._data.targets.target(recording, window, task, rng)
 
-    def _augmented(self, step: int, place: int, features: Float[Tensor, "frames mels"]) -> Float[Tensor, "frames mels"]:
-        if self._data.augment is None:
+    def _model_input(
+        self, step: int, place: int, cut: Float[Tensor, "frames mels"]
+    ) -> Float[Tensor, "window_frames mels"]:
+        """What the model hears of a window: parts of it hidden by augmentation, filled up as in inference."""
+        front_end, num_frames = self._data.front_end, self._data.front_end.window_frames
+        features = front_end.of_window(cut)
+        silence = front_end.silence(features)
+        if self._data.augment is not None:
+            rng = random.Random(f"{self._data.seed} {step} {place}")
+            features = self._data.augment(features, self._data.fill, rng)
+        if num_frames is None:
             return features
-        rng = random.Random(f"{self._data.seed} {step} {place}")
-        return self._data.augment(features, self._data.fill, rng)
+        heard = features[:num_frames]
+        return torch.nn.functional.pad(heard, (0, 0, 0, num_frames - len(heard)), value=silence)
 
 
 def only_item(items: list[Any]) -> Any:
     """Return the single item of a data loader's batch: an item is a whole step already."""
     assert len(items) == 1
     return items[0]
-
-
-def _to_window(features: Float[Tensor, "frames mels"], window_s: float | None) -> Float[Tensor, "window_frames mels"]:
-    """The features of the same audio followed by zeros up to the window's end."""
-    if window_s is None:
-        return features
-    num_frames = num_feature_frames(round(window_s * SAMPLE_RATE))
-    return torch.nn.functional.pad(
-        features[:num_frames], (0, 0, 0, max(0, num_frames - len(features))), value=math.log(FLOOR)
-    )
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> Int[Tensor, "rows length"]:

@@ -78,10 +78,15 @@ class ModelSection(Section):
     encoder: str | None = None
     """Model whose encoder and feature statistics to start from where `init` is `scratch`: it hears already, and only
     tokens and decoder are new. `reference` is the shipped one. Narrower kernels are widened with zeros."""
+    family: Literal["owsm", "whisper"] = "owsm"
+    """Kind of model to make where `init` is `scratch`; a trained one is of the kind that it is."""
     vocabulary_size: int = Field(default=1000, ge=20)
-    """SentencePiece pieces to learn; from scratch only."""
+    """Pieces of text to learn, from scratch only: of SentencePiece, or byte-level ones of a Whisper, bytes included."""
     architecture: dict[str, Any] = Field(default_factory=dict)
-    """Fields of `OwsmArchitecture`; for a trained base only those that change no weight."""
+    """Fields of `OwsmArchitecture`, or of `WhisperConfig`; for a trained base only those that change no weight."""
+    auxiliary_ctc: float = Field(default=0.0, ge=0, lt=1)
+    """Weight of the loss of a CTC head that a base without one, a Whisper, learns with and that is not saved. It begins
+    with `ctc_weight_start`."""
     base: Literal["full", "lora", "frozen"] = "full"
     """`full` trains the base too and writes a new one; `lora` trains low-rank changes of it, `frozen` the gates alone:
     both write an adapter for the base in `init`."""
@@ -112,7 +117,8 @@ class OptimisationSection(Section):
     max_grad_norm: float = Field(default=2.0, gt=0)
     """Gradient clipping."""
     ctc_weight_start: float = Field(default=0.7, ge=0, le=1)
-    """Weight of CTC in the first `ctc_warmup_steps`; then the architecture's `ctc_loss_weight`."""
+    """Weight of CTC in the first `ctc_warmup_steps`; then the architecture's `ctc_loss_weight`, or `auxiliary_ctc`.
+    Nothing of this is for a model without a CTC head."""
     ctc_warmup_steps: int = Field(default=300, ge=0)
     """How long CTC leads; 0 for a trained base."""
     sorted_epochs: int = Field(default=1, ge=0)
@@ -143,6 +149,12 @@ class TrainConfig(Section):
     augment: AugmentSection | None = None
     gates: GatesSection | None = None
     optimisation: OptimisationSection
+
+    @model_validator(mode="after")
+    def _an_auxiliary_head_is_for_a_base(self) -> TrainConfig:
+        if self.model.auxiliary_ctc and self.gates is not None:
+            raise ValueError("model.auxiliary_ctc is for training a base: leave it out where gates are trained")
+        return self
 
     @model_validator(mode="after")
     def _a_kept_base_is_there(self) -> TrainConfig:

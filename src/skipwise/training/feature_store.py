@@ -25,8 +25,8 @@ from tqdm import tqdm
 from skipwise.atomic import atomic_write
 from skipwise.audio import load_audio
 from skipwise.errors import SkipwiseError
-from skipwise.features import extract_features
 from skipwise.features.log_mel import HOP_LENGTH, SAMPLE_RATE, num_feature_frames
+from skipwise.models.trainable import FrontEnd
 from skipwise.training.windows import Recording, Window
 
 SHARD_RECORDINGS = 32
@@ -66,20 +66,18 @@ class FeatureStore:
 
 
 def build_feature_store(
-    recordings: Sequence[Recording], folder: Path, *, num_mel_bins: int, min_frames: int, jobs: int = 1
+    recordings: Sequence[Recording], folder: Path, *, front_end: FrontEnd, jobs: int = 1
 ) -> FeatureStore:
     """Return the store of `recordings` under `folder`, computing what is missing: interrupted, it goes on later.
 
     Raises:
         SkipwiseError: if a file of the store is damaged.
     """
-    store = folder / _key(recordings, num_mel_bins, min_frames)
+    store = folder / _key(recordings, front_end)
     store.mkdir(parents=True, exist_ok=True)
     parts = [recordings[i : i + SHARD_RECORDINGS] for i in range(0, len(recordings), SHARD_RECORDINGS)]
     shards = [store / f"{index:05d}.npy" for index in range(len(parts))]
-    todo = [
-        (part, path, num_mel_bins, min_frames) for part, path in zip(parts, shards, strict=True) if not path.exists()
-    ]
+    todo = [(part, path, front_end) for part, path in zip(parts, shards, strict=True) if not path.exists()]
     if todo:
         with (
             ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool,
@@ -90,21 +88,20 @@ def build_feature_store(
     return FeatureStore(recordings, shards, [frames for path in shards for frames in _lengths(path)])
 
 
-def _key(recordings: Sequence[Recording], num_mel_bins: int, min_frames: int) -> str:
-    digest = hashlib.sha256(f"{num_mel_bins} {min_frames}".encode())
+def _key(recordings: Sequence[Recording], front_end: FrontEnd) -> str:
+    digest = hashlib.sha256(front_end.key.encode())
     for recording in recordings:
         digest.update(f"{recording.audio} {recording.start_s} {recording.end_s}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _write_shard(job: tuple[Sequence[Recording], Path, int, int]) -> None:
-    recordings, path, num_mel_bins, min_frames = job
+def _write_shard(job: tuple[Sequence[Recording], Path, FrontEnd]) -> None:
+    recordings, path, front_end = job
     torch.set_num_threads(1)
     rows = []
     for recording in recordings:
         samples = torch.from_numpy(load_audio(recording.audio, start_s=recording.start_s, end_s=recording.end_s))
-        features = extract_features([samples], num_mel_bins=num_mel_bins, window_s=None, min_frames=min_frames)
-        rows.append(features.states[0].numpy().astype(np.float16))
+        rows.append(front_end.of_recording(samples).numpy().astype(np.float16))
     with atomic_write(path.with_suffix(".json")) as file:
         json.dump([len(row) for row in rows], file)
     with atomic_write(path, "wb") as file:

@@ -12,14 +12,15 @@ from typing import final
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from skipwise.features import SpeechStates
 from skipwise.gating import Context, GateAdapter, GatePlan, LayerPlanner, Stack, StepPlanner
 from skipwise.gating.plan import open_where_likelier
 from skipwise.gating.stepwise import AdapterStepPlanner
 from skipwise.models.owsm.loss import IGNORED_LABEL
-from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.registry import held_gates
+from skipwise.models.trainable import trainable_family_of
 from skipwise.training.batches import TrainBatch
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class ProbedStack:
 class GateHealth:
     """Measures gates on one batch at every log line, and warns once of each kind of collapse."""
 
-    def __init__(self, network: OwsmNetwork, probe: TrainBatch) -> None:
+    def __init__(self, network: nn.Module, probe: TrainBatch) -> None:
         self._network, self._probe = network, probe
         self._before: dict[Stack, Bool[Tensor, "batch sites"]] = {}
         self._told: set[str] = set()
@@ -81,7 +82,7 @@ class GateHealth:
         return found
 
     def _problems(self, probed: ProbedStack) -> list[str]:
-        adapter = self._network.gate_adapter
+        adapter = held_gates(self._network).gate_adapter
         assert adapter is not None
         predictor, problems = adapter.predictor(probed.stack), []
         sparsity = probed.plan.sparsity()
@@ -106,27 +107,28 @@ class GateHealth:
 
 
 @torch.no_grad()
-def probe_gates(network: OwsmNetwork, batch: TrainBatch) -> list[ProbedStack]:
+def probe_gates(network: nn.Module, batch: TrainBatch) -> list[ProbedStack]:
     """Return what a network's gates decide for the rows of a batch, without noise, at the adapter's own budget."""
-    adapter = network.gate_adapter
+    family, adapter = trainable_family_of(network), held_gates(network).gate_adapter
     assert adapter is not None
     rows, contexts = batch["row_window"], [replace(context, budget=None) for context in batch["contexts"]]
-    embedded = network.embed(SpeechStates(batch["features"], batch["num_frames"], batch["num_real_frames"]))
+    features = SpeechStates(batch["features"], batch["num_frames"], batch["num_real_frames"])
+    embedded = family.embed(network, features)
     probed = []
     of_rows = embedded.select(rows)
     decided = adapter.decide("encoder", contexts, of_rows.pooled())
     assert not isinstance(decided, StepPlanner)
     if adapter.sites("encoder"):
-        encoded = network.encode(of_rows, decided)
+        encoded = family.encode(network, of_rows, decided)
         probed.append(_probed(adapter, "encoder", decided, contexts, of_rows))
     else:
-        encoded = network.encode(embedded).select(rows)
+        encoded = family.encode(network, embedded).select(rows)
     if adapter.sites("decoder"):
         decided = adapter.decide("decoder", contexts, encoded.pooled())
         if isinstance(decided, LayerPlanner):
-            network.decode(batch["tokens"], encoded, decided)
+            family.decode(network, batch["tokens"], encoded, decided)
         if isinstance(decided, AdapterStepPlanner):
-            logits = decided.logits(*network.said(batch["tokens"]))[batch["labels"] != IGNORED_LABEL]
+            logits = decided.logits(*family.said(network, batch["tokens"]))[batch["labels"] != IGNORED_LABEL]
             probed.append(ProbedStack("decoder", GatePlan(decided.sites, open_where_likelier(logits)), logits))
         else:
             assert not isinstance(decided, StepPlanner)

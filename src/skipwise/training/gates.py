@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.cost import mac_weights
-from skipwise.gating import GateConfig, PenaltyConfig, SparsityWarmup, TemperatureSchedule
+from skipwise.gating import GateConfig, GateSite, PenaltyConfig, SparsityWarmup, TemperatureSchedule
 from skipwise.gating.budget import costs_in_order
-from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.training.config import TrainConfig
 from skipwise.training.distillation import Distillation
 from skipwise.training.gates_section import GIVEN, CostSection, GatesSection
@@ -17,8 +17,8 @@ from skipwise.training.objective import ObjectiveConfig
 from skipwise.training.vectors import ContextVectors
 
 
-def gate_config(gates: GatesSection, architecture: OwsmArchitecture, vectors: ContextVectors) -> GateConfig:
-    """Return the config of the adapter that a run trains.
+def gate_config(gates: GatesSection, sizes: Any, sites: Sequence[GateSite], vectors: ContextVectors) -> GateConfig:
+    """Return the config of the adapter that a run trains; `sizes` is the config of the network, with these sites.
 
     Raises:
         SkipwiseError: if the costs of its sites cannot be read.
@@ -30,7 +30,7 @@ def gate_config(gates: GatesSection, architecture: OwsmArchitecture, vectors: Co
         predictor=gates.predictor_config(),
         granularity=gates.granularity,
         unit=gates.cost.unit,
-        site_weights=site_costs(gates.cost, architecture),
+        site_weights=site_costs(gates.cost, sizes, sites),
         speaker_size=vectors.sizes.get("speaker", 0),
         event_size=vectors.sizes.get("event", 0),
         speaker_extractor=_extractor("speaker" in vectors.sizes, gates.speaker),
@@ -38,7 +38,7 @@ def gate_config(gates: GatesSection, architecture: OwsmArchitecture, vectors: Co
     )
 
 
-def site_costs(cost: CostSection, architecture: OwsmArchitecture) -> tuple[float, ...]:
+def site_costs(cost: CostSection, sizes: Any, sites: Sequence[GateSite]) -> tuple[float, ...]:
     """Return what each site of the base costs, in the base's order; nothing where all count the same.
 
     Raises:
@@ -47,7 +47,7 @@ def site_costs(cost: CostSection, architecture: OwsmArchitecture) -> tuple[float
     if cost.unit == "sites":
         return ()
     if cost.unit == "macs":
-        return mac_weights(architecture, audio_s=cost.audio_s, num_tokens=cost.num_tokens)
+        return mac_weights(sizes, audio_s=cost.audio_s, num_tokens=cost.num_tokens)
     assert cost.file is not None
     try:
         record = json.loads(cost.file.read_text(encoding="utf-8"))
@@ -57,7 +57,7 @@ def site_costs(cost: CostSection, architecture: OwsmArchitecture) -> tuple[float
             f"cannot read the costs of sites from {cost.file}: {error}. It must be a JSON object such as "
             '{"encoder.0.ffn1": 1.5, ...}.'
         ) from error
-    return costs_in_order(costs, architecture.gate_sites())
+    return costs_in_order(costs, sites)
 
 
 def objective_config(config: TrainConfig) -> ObjectiveConfig:

@@ -6,19 +6,20 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating import GateAdapter, LoraWeights
 from skipwise.gating.lora import LowRank
+from skipwise.models.family import SpeechModel, Vocabulary
 from skipwise.models.lora import sharing_copy
-from skipwise.models.owsm.loading import OwsmModel
-from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.registry import family_of, held_gates
 from skipwise.training.config import LoraSection
 
 _NAME = "default"
 
 
-def keep_base(network: OwsmNetwork, base: Literal["full", "lora", "frozen"], lora: LoraSection) -> None:
+def keep_base(network: nn.Module, base: Literal["full", "lora", "frozen"], lora: LoraSection) -> None:
     """Make a network train what it should: all of it, its gates and low-rank changes, or its gates alone.
 
     Raises:
@@ -29,11 +30,12 @@ def keep_base(network: OwsmNetwork, base: Literal["full", "lora", "frozen"], lor
     network.requires_grad_(False)
     if base == "lora":
         _inject(network, lora)
-    assert network.gate_adapter is not None
-    network.gate_adapter.requires_grad_(True)
+    adapter = held_gates(network).gate_adapter
+    assert adapter is not None
+    adapter.requires_grad_(True)
 
 
-def lora_weights(network: OwsmNetwork) -> LoraWeights | None:
+def lora_weights(network: nn.Module) -> LoraWeights | None:
     """Return the low-rank changes as they are now; None if there are none."""
     layers, scaling = {}, 0.0
     for name, module in _lora_layers(network).items():
@@ -42,29 +44,34 @@ def lora_weights(network: OwsmNetwork) -> LoraWeights | None:
     return LoraWeights(scaling, layers) if layers else None
 
 
-def as_used(model: OwsmModel) -> tuple[OwsmModel, GateAdapter | None]:
+def as_used(
+    model: SpeechModel[nn.Module, Vocabulary],
+) -> tuple[SpeechModel[nn.Module, Vocabulary], GateAdapter | None]:
     """Return a model in training as others run it: the base without changes, and the adapter with them.
 
     Weights are shared with the model in training. A model without changes is returned as it is.
     """
-    adapter, changes = model.network.gate_adapter, lora_weights(model.network)
+    adapter, changes = held_gates(model.network).gate_adapter, lora_weights(model.network)
     if changes is None or adapter is None:
         return model, adapter
     network = sharing_copy(model.network)
-    network.gate_adapter = None
+    family = family_of(network)
+    held = family.held(network)
+    held.gate_adapter = None
+    family.settle(network, held)
     for name, module in _lora_layers(network).items():
         network.set_submodule(name, module.base_layer)
     adapter.lora = changes
     return replace(model, network=network.eval()), adapter
 
 
-def _inject(network: OwsmNetwork, lora: LoraSection) -> None:
+def _inject(network: nn.Module, lora: LoraSection) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ModuleNotFoundError as error:
         raise SkipwiseError('low-rank changes of the base need peft: pip install "skipwise[peft]"') from error
     names = "|".join(lora.layers)
-    pattern = rf"(encoder|decoder)\.layers\..*\.({names})"
+    pattern = rf"(.*\.)?(encoder|decoder)\.layers\..*\.({names})"
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=pattern)
     try:
         inject_adapter_in_model(config, network, adapter_name=_NAME)
@@ -76,7 +83,7 @@ def _inject(network: OwsmNetwork, lora: LoraSection) -> None:
         ) from error
 
 
-def _lora_layers(network: OwsmNetwork) -> dict[str, Any]:
+def _lora_layers(network: nn.Module) -> dict[str, Any]:
     """The layers that peft has changed, by name; peft is not asked, so that it need not be there."""
     return {
         name: module

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from skipwise.errors import SkipwiseError
 from skipwise.features import SpeechStates
 from skipwise.gating import (
     GateAdapter,
@@ -29,9 +30,13 @@ from skipwise.gating import (
 from skipwise.gating.draws import RowDraws
 from skipwise.gating.relaxation import Relaxation
 from skipwise.models.owsm.loss import IGNORED_LABEL, attention_loss, ctc_loss
-from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.registry import held_gates
+from skipwise.models.speech_engine import CtcHead
+from skipwise.models.trainable import trainable_family_of
+from skipwise.training.auxiliary_ctc import AuxiliaryCtc
 from skipwise.training.batches import TrainBatch
 from skipwise.training.distillation import Distillation, attention_divergence, ctc_divergence
+from skipwise.training.tied import save_tied_once
 
 Drawn = GateSample | LayerSampler | StepSampler | None
 """A stack's gates: drawn before it runs or while it does; none where it has none."""
@@ -76,7 +81,8 @@ class Encoded:
     """What the encoder made of the windows, or of the rows, and how well the CTC head reads it."""
 
     states: SpeechStates
-    ctc: Float[Tensor, ""]
+    ctc: Float[Tensor, ""] | None
+    """None without a CTC head."""
     ctc_logits: Float[Tensor, "batch time vocab"] | None
     """Kept for distillation alone: with 50,000 tokens they are 150 MB a window."""
 
@@ -97,7 +103,8 @@ class Pass:
 
     def parts(self, prefix: str) -> dict[str, Float[Tensor, ""]]:
         """Return the task losses by name."""
-        return {f"{prefix}ctc": self.encoded.ctc, f"{prefix}attention": self.attention}
+        losses = {f"{prefix}attention": self.attention}
+        return losses if self.encoded.ctc is None else {f"{prefix}ctc": self.encoded.ctc} | losses
 
 
 @final
@@ -108,11 +115,38 @@ class GatedObjective(nn.Module):
     and over processes, sum up to the loss of the step.
     """
 
-    def __init__(self, network: OwsmNetwork, settings: ObjectiveConfig) -> None:
+    network: Any
+    """A network of any family that training knows."""
+
+    def __init__(
+        self, network: nn.Module, settings: ObjectiveConfig, *, auxiliary_ctc: AuxiliaryCtc | None = None
+    ) -> None:
+        """Train `network` and the gates that are on it, which may bring a CTC head for the time of its training.
+
+        Raises:
+            SkipwiseError: for a network that training does not know, or distillation of a CTC head that is not there.
+        """
         super().__init__()
         self.network = network
         self.settings = settings
         self.penalty = SparsityPenalty(settings.penalty)
+        self.auxiliary_ctc = auxiliary_ctc
+        self._family = trainable_family_of(network)
+        self._loss = self._family.loss_config(network)
+        if self._teaches_ctc and self._ctc_head is None:
+            raise SkipwiseError(
+                f"gates.distillation.ctc_weight is for models with a CTC head; a {type(network).__name__} has none. "
+                "Leave it out."
+            )
+        adapter = self.adapter
+        if adapter is not None and not any(module is adapter for module in network.modules()):
+            self.gate_adapter = adapter  # else it would be neither trained nor saved
+        save_tied_once(self)
+
+    @property
+    def adapter(self) -> GateAdapter | None:
+        """The gates that are on the network."""
+        return held_gates(self.network).gate_adapter
 
     def forward(self, **batch: object) -> dict[str, Float[Tensor, ""]]:
         """Return `loss` and its parts by name, all scalars; `batch` is a `TrainBatch`."""
@@ -120,8 +154,9 @@ class GatedObjective(nn.Module):
 
     def losses(self, batch: TrainBatch) -> dict[str, Float[Tensor, ""]]:
         """Return `loss` and its parts by name: the batch's shares of those of its step."""
-        embedded = self.network.embed(SpeechStates(batch["features"], batch["num_frames"], batch["num_real_frames"]))
-        adapter = self.network.gate_adapter
+        features = SpeechStates(batch["features"], batch["num_frames"], batch["num_real_frames"])
+        embedded = self._family.embed(self.network, features)
+        adapter = self.adapter
         if adapter is None:
             dense = self._dense_pass(batch, self._encoded(batch, embedded))
             return _weighted({"loss": self._task_loss(dense, batch["step"]), **dense.parts("")}, batch["weight"])
@@ -143,6 +178,10 @@ class GatedObjective(nn.Module):
         return _weighted({"loss": loss, **parts}, batch["weight"])
 
     @property
+    def _ctc_head(self) -> CtcHead | None:
+        return self._family.ctc_head(self.network)
+
+    @property
     def _teaches(self) -> bool:
         return self.settings.distillation is not None
 
@@ -151,12 +190,24 @@ class GatedObjective(nn.Module):
         return self.settings.distillation is not None and self.settings.distillation.ctc_weight > 0
 
     def _encoded(self, batch: TrainBatch, embedded: SpeechStates) -> Encoded:
-        states = self.network.encode(embedded)
-        logits = self.network.ctc_logits(states)
-        return Encoded(states, self._ctc(batch, states, logits), logits if self._teaches_ctc else None)
+        return self._heard(batch, self._family.encode(self.network, embedded))
+
+    def _heard(self, batch: TrainBatch, states: SpeechStates, rows: Tensor | None = None) -> Encoded:
+        """The states of the windows, or of these rows of them, with the loss of what CTC reads there."""
+        head = self._ctc_head
+        if head is not None:
+            logits = head.ctc_logits(states)
+            return Encoded(states, self._ctc(batch, states, logits, rows), logits if self._teaches_ctc else None)
+        if self.auxiliary_ctc is None:
+            return Encoded(states, None, None)
+        assert rows is None, "only a base has an auxiliary head"
+        targets, lengths = batch["ctc_targets"], batch["num_ctc_targets"]
+        loss = self.auxiliary_ctc.loss(states, targets, lengths, count=batch["num_step_ctc_targets"])
+        return Encoded(states, loss, None)
 
     def _dense_pass(self, batch: TrainBatch, encoded: Encoded) -> Pass:
-        logits = self.network.decode(batch["tokens"], encoded.states.select(batch["row_window"]))
+        rows = encoded.states.select(batch["row_window"])
+        logits = self._family.decode(self.network, batch["tokens"], rows)
         return Pass(encoded, self._attention(batch, logits), logits if self._teaches else None)
 
     def _dense_beside(self, batch: TrainBatch, embedded: SpeechStates, shared: Encoded | None) -> Pass | None:
@@ -192,12 +243,9 @@ class GatedObjective(nn.Module):
             gates = adapter.sample("encoder", contexts, of_rows.pooled(), sampling=sampling, draws=draws)
             assert not isinstance(gates, StepSampler)
             drawn.append(gates)
-            states = self.network.encode(of_rows, gates)
-            ctc_logits = self.network.ctc_logits(states)
-            ctc = self._ctc(batch, states, ctc_logits, rows)
-            encoded = Encoded(states, ctc, ctc_logits if self._teaches_ctc else None)
+            encoded = self._heard(batch, self._family.encode(self.network, of_rows, gates), rows)
         drawn.append(adapter.sample("decoder", contexts, encoded.states.pooled(), sampling=sampling, draws=draws))
-        logits = self.network.decode(batch["tokens"], encoded.states, drawn[-1])
+        logits = self._family.decode(self.network, batch["tokens"], encoded.states, drawn[-1])
         attention = self._attention(batch, logits)
         samples = _samples(drawn, counted=batch["labels"] != IGNORED_LABEL)
         return Pass(encoded, attention, logits if self._teaches else None, samples, targets)
@@ -206,8 +254,7 @@ class GatedObjective(nn.Module):
         self, batch: TrainBatch, pupil: Pass, teacher: Pass, settings: Distillation
     ) -> dict[str, Float[Tensor, ""]]:
         """The weighted divergences of a pruned pass from the dense one."""
-        normalized = self.network.config.length_normalized_loss
-        count = batch["num_step_labels"] if normalized else batch["num_step_rows"]
+        count = batch["num_step_labels"] if self._loss.length_normalized else batch["num_step_rows"]
         assert pupil.logits is not None and teacher.logits is not None
         divergence = attention_divergence(
             pupil.logits, teacher.logits, batch["labels"], temperature=settings.temperature, count=count
@@ -231,8 +278,11 @@ class GatedObjective(nn.Module):
         return low + (high - low) * draws.uniform(device=device)
 
     def _task_loss(self, done: Pass, step: int) -> Float[Tensor, ""]:
+        if done.encoded.ctc is None:
+            return done.attention
         warming_up = step < self.settings.ctc_warmup_steps
-        ctc_weight = self.settings.ctc_weight_start if warming_up else self.network.config.ctc_loss_weight
+        later = self._loss.ctc_weight if self.auxiliary_ctc is None else self.auxiliary_ctc.weight
+        ctc_weight = self.settings.ctc_weight_start if warming_up else later
         return ctc_weight * done.encoded.ctc + (1 - ctc_weight) * done.attention
 
     def _penalties(
@@ -271,19 +321,18 @@ class GatedObjective(nn.Module):
         if rows is not None:
             targets, lengths = targets[rows], lengths[rows]
             copies = batch["num_step_rows"] // batch["num_step_windows"]
-        normalized = self.network.config.length_normalized_loss
+        normalized = self._loss.length_normalized
         count = batch["num_step_ctc_targets"] if normalized else batch["num_step_windows"]
         return ctc_loss(
             logits, encoded.num_frames, targets, lengths, length_normalized=normalized, count=copies * count
         )
 
     def _attention(self, batch: TrainBatch, logits: Tensor) -> Float[Tensor, ""]:
-        config = self.network.config
-        normalized = config.length_normalized_loss
+        normalized = self._loss.length_normalized
         return attention_loss(
             logits,
             batch["labels"],
-            label_smoothing=config.label_smoothing,
+            label_smoothing=self._loss.label_smoothing,
             length_normalized=normalized,
             count=batch["num_step_labels"] if normalized else batch["num_step_rows"],
         )

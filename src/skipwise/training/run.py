@@ -21,16 +21,19 @@ from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.run import evaluate
 from skipwise.models.attach import attach, describe_base
-from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel, save_owsm
+from skipwise.models.family import GATES_FOLDER
+from skipwise.models.registry import held_gates
+from skipwise.models.trainable import trainable_family_of
 from skipwise.pipeline import Transcriber
 from skipwise.training.augment import SpecAugment
+from skipwise.training.auxiliary_ctc import auxiliary_ctc
 from skipwise.training.batches import StepDataset, TrainData
 from skipwise.training.config import TrainConfig
 from skipwise.training.gates import gate_config, objective_config
 from skipwise.training.kept_base import as_used, keep_base
 from skipwise.training.objective import GatedObjective
 from skipwise.training.sources import WindowSource
-from skipwise.training.start import starting_point, utterances_of
+from skipwise.training.start import AnyModel, starting_point, utterances_of
 from skipwise.training.targets import TargetMaker, TargetShares
 from skipwise.training.trainer import SkipwiseTrainer, StepReport, newest_checkpoint, step_of
 from skipwise.training.vectors import ContextVectors, context_vectors
@@ -68,12 +71,15 @@ def train(config: TrainConfig, *, resume: bool = False, on_step: Callable[[int],
     torch.manual_seed(config.seed)
     dev = _dev_utterances(config)  # first: features take long, and without dev data there is no run
     model, source = starting_point(config)
-    objective = GatedObjective(model.network, objective_config(config))
-    architecture = model.network.config
-    vectors = context_vectors(config.gates, source, num_mel_bins=architecture.num_mel_bins)
+    family = trainable_family_of(model.network)
+    vectors = context_vectors(config.gates, source, family.front_end(model.network))
     if config.gates is not None:
-        attach(model.network, gate_config(config.gates, architecture, vectors))
+        sites = family.describe(model.network).sites
+        attach(model.network, gate_config(config.gates, model.network.config, sites, vectors))
     keep_base(model.network, config.model.base, config.model.lora)
+    objective = GatedObjective(
+        model.network, objective_config(config), auxiliary_ctc=auxiliary_ctc(config.model.auxiliary_ctc, model, source)
+    )
     dataset = _steps(config, model, source, vectors)
     trainer = SkipwiseTrainer(
         objective,
@@ -115,16 +121,22 @@ def result_folder(config: TrainConfig) -> Path:
     return config.output / (MODEL_FOLDER if config.model.base == "full" else GATES_FOLDER)
 
 
-def _steps(config: TrainConfig, model: OwsmModel, source: WindowSource, vectors: ContextVectors) -> StepDataset:
-    data = config.data
+def _steps(config: TrainConfig, model: AnyModel, source: WindowSource, vectors: ContextVectors) -> StepDataset:
+    data, network, family = config.data, model.network, trainable_family_of(model.network)
     shares = TargetShares(timestamps=data.timestamps, previous_text=data.previous_text)
     train_data = TrainData(
         source=source,
-        targets=TargetMaker(model.network.config, model.vocabulary, shares, lower_case=data.lower_case),
+        targets=TargetMaker(
+            family.config(network),
+            model.vocabulary,
+            shares,
+            lower_case=data.lower_case,
+            max_positions=family.max_positions(network),
+        ),
         tasks=data.tasks,
         augment=SpecAugment(**config.augment.model_dump()) if config.augment else None,
-        fill=model.network.feature_mean.clone(),
-        window_s=model.network.config.window_s,
+        front_end=family.front_end(network),
+        fill=family.masking_value(network),
         seed=config.seed,
         vectors=vectors,
     )
@@ -132,7 +144,7 @@ def _steps(config: TrainConfig, model: OwsmModel, source: WindowSource, vectors:
     return StepDataset(train_data, process=process, num_processes=num_processes)
 
 
-def _dev_evaluation(config: TrainConfig, model: OwsmModel) -> Callable[[Sequence[Utterance]], dict[str, float]]:
+def _dev_evaluation(config: TrainConfig, model: AnyModel) -> Callable[[Sequence[Utterance]], dict[str, float]]:
     """What to measure on the dev set: WER, BLEU and the achieved sparsity, dense and, with gates, pruned.
 
     Gates that follow budgets are asked for several.
@@ -168,7 +180,7 @@ def _dev_utterances(config: TrainConfig) -> list[Utterance]:
     return [dev[i * len(dev) // count] for i in range(min(count, len(dev)))]
 
 
-def _save(config: TrainConfig, model: OwsmModel, results: Mapping[str, float]) -> None:
+def _save(config: TrainConfig, model: AnyModel, results: Mapping[str, float]) -> None:
     """The base first, then the adapter, which names the base that it was trained with by its new fingerprint.
 
     A base that was kept is not written again: the adapter names the one that it started from.
@@ -180,8 +192,8 @@ def _save(config: TrainConfig, model: OwsmModel, results: Mapping[str, float]) -
         adapter.save_pretrained(result_folder(config))
         return
     folder = result_folder(config)
-    save_owsm(folder, model.network, model.vocabulary)
-    adapter = model.network.gate_adapter
+    trainable_family_of(model.network).save(folder, model)
+    adapter = held_gates(model.network).gate_adapter
     if adapter is not None:
         adapter.base = describe_base(model.network)
         adapter.notes["results"] = results

@@ -18,8 +18,8 @@ from torch import Tensor
 from skipwise.corpus.on_the_spot import SpokenWindow, Synthesiser
 from skipwise.corpus.settings import CorpusSettings
 from skipwise.data.manifest import Utterance
-from skipwise.features import extract_features
 from skipwise.features.log_mel import SAMPLE_RATE
+from skipwise.models.trainable import FrontEnd
 from skipwise.training.feature_store import FeatureStore
 from skipwise.training.windows import Recording, Window, draw_windows
 
@@ -66,7 +66,7 @@ class WindowSource(ABC):
 
     @abstractmethod
     def features(self, window: Window) -> Float[Tensor, "frames mels"]:
-        """Return the log-mel features of a window, not yet normalised."""
+        """Return the log-mel features of a window as they are cut: neither normalised nor filled up."""
 
 
 @final
@@ -120,13 +120,12 @@ class SpokenWindows(WindowSource):
         windows_a_step: int,
         max_window_s: float,
         many_share: float,
-        num_mel_bins: int,
-        min_frames: int,
+        front_end: FrontEnd,
         seed: int,
     ) -> None:
         self._settings, self._num_steps, self._windows_a_step = settings, num_steps, windows_a_step
         self._max_window_s, self._many_share, self._seed = max_window_s, many_share, seed
-        self._num_mel_bins, self._min_frames = num_mel_bins, min_frames
+        self._front_end = front_end
         self._start()
 
     def __getstate__(self) -> dict[str, object]:
@@ -166,10 +165,7 @@ class SpokenWindows(WindowSource):
     def features(self, window: Window) -> Float[Tensor, "frames mels"]:
         samples = self._spoken(window.recording).samples
         cut = samples[round(window.start_s * SAMPLE_RATE) : round(window.end_s * SAMPLE_RATE)]
-        found = extract_features(
-            [torch.from_numpy(cut)], num_mel_bins=self._num_mel_bins, window_s=None, min_frames=self._min_frames
-        )
-        return found.states[0]
+        return self._front_end.of_recording(torch.from_numpy(cut))
 
     def _start(self) -> None:
         self._synthesiser = Synthesiser(self._settings)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from skipwise.models.owsm.architecture import OwsmArchitecture
+from skipwise.errors import SkipwiseError
+from skipwise.models.family import Vocabulary
 from skipwise.models.owsm.loss import IGNORED_LABEL
-from skipwise.models.owsm.vocabulary import TIMESTAMP_STEP_S, OwsmVocabulary
+from skipwise.models.speech_engine import TIMESTAMP_STEP_S, SpeechConfig
 from skipwise.training.windows import Recording, Window, previous_sentences
 
 MOST_PREVIOUS = 4
@@ -46,27 +48,46 @@ class TargetMaker:
     """Makes rows of one vocabulary; texts are encoded once."""
 
     def __init__(
-        self, config: OwsmArchitecture, vocabulary: OwsmVocabulary, shares: TargetShares, *, lower_case: bool = False
+        self,
+        config: SpeechConfig,
+        vocabulary: Vocabulary,
+        shares: TargetShares,
+        *,
+        lower_case: bool = False,
+        max_positions: int | None = None,
     ) -> None:
         self._config, self._vocabulary, self._shares = config, vocabulary, shares
-        self._lower_case = lower_case
+        self._lower_case, self._max_positions = lower_case, max_positions
         self._encoded: dict[str, list[int]] = {}
 
     def target(self, recording: Recording, window: Window, task: str, rng: random.Random) -> Target:
-        """Return a window's row for a task; `rng` decides about timestamps and previous text."""
+        """Return a window's row for a task; `rng` decides about timestamps and previous text.
+
+        A previous text that the decoder has no room for beside the window's own is left out.
+
+        Raises:
+            SkipwiseError: if the decoder has no room for the window's own text.
+        """
         with_times = rng.random() < self._shares.timestamps
         with_previous = rng.random() < self._shares.previous_text
         before = previous_sentences(recording, window.first, rng.randint(1, MOST_PREVIOUS))
         config = self._config
         previous = self.encode(" ".join(u.reference(task) for u in before)) if with_previous and before else None
-        prompt = config.prompt(recording.language, task, timestamps=with_times, previous=previous)
         if with_times:
             text = self._timed(recording, window, task)
         else:
             sentences = recording.utterances[window.first : window.last + 1]
             text = self.encode(" ".join(sentence.reference(task) for sentence in sentences))
+        prompt = config.prompt(recording.language, task, timestamps=with_times, previous=previous)
+        if not self._fits(prompt, text):
+            prompt = config.prompt(recording.language, task, timestamps=with_times)
+        if not self._fits(prompt, text):
+            raise SkipwiseError(
+                f"the text of sentence {recording.utterances[window.first].id} has {len(text)} tokens; with its prompt "
+                f"the decoder takes {self._max_positions}. Lower data.max_window_s or data.many_share."
+            )
         start = prompt.index(config.bos_token_id)
-        # as in ESPnet everything after <sos> is scored, so that the language can be predicted
+        # as in ESPnet and Whisper everything after <sos> is scored, so that the language can be predicted
         labels = [*[IGNORED_LABEL] * start, *prompt[start + 1 :], *text, config.eos_token_id]
         return Target(tuple(prompt + text), tuple(labels))
 
@@ -79,6 +100,9 @@ class TargetMaker:
         if text not in self._encoded:
             self._encoded[text] = self._vocabulary.encode(text.lower() if self._lower_case else text)
         return self._encoded[text]
+
+    def _fits(self, prompt: Sequence[int], text: Sequence[int]) -> bool:
+        return self._max_positions is None or len(prompt) + len(text) <= self._max_positions
 
     def _timed(self, recording: Recording, window: Window, task: str) -> list[int]:
         tokens = []

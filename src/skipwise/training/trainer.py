@@ -152,7 +152,7 @@ class SkipwiseTrainer(Trainer):
                 torch.distributed.all_reduce(sums)
             means = (sums / len(self._steps_seen)).tolist()
             logs |= {name: round(mean, 4) for name, mean in zip(names, means, strict=True)}
-            if self._objective.network.gate_adapter is not None and self.is_world_process_zero():
+            if self._objective.adapter is not None and self.is_world_process_zero():
                 logs |= self._gate_health().measure(self.state.global_step / self.state.max_steps)
             self._sums.clear()
             self._steps_seen.clear()

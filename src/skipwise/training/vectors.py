@@ -19,6 +19,7 @@ from skipwise.features.vectors import FeatureVectorExtractor
 from skipwise.gating import Context, as_vector
 from skipwise.gating.context import VECTOR_PARTS, Vector, VectorPart
 from skipwise.models.extractors import make_extractor
+from skipwise.models.trainable import FrontEnd
 from skipwise.training.gates_section import GIVEN, GatesSection
 from skipwise.training.sources import WindowSource
 from skipwise.training.windows import Recording, Window
@@ -51,7 +52,7 @@ class ContextVectors:
         return None
 
 
-def context_vectors(gates: GatesSection | None, source: WindowSource, *, num_mel_bins: int) -> ContextVectors:
+def context_vectors(gates: GatesSection | None, source: WindowSource, front_end: FrontEnd) -> ContextVectors:
     """Return what makes the embeddings that are part of the gates' context: of none, for most.
 
     Raises:
@@ -65,15 +66,17 @@ def context_vectors(gates: GatesSection | None, source: WindowSource, *, num_mel
             continue
         name = gates.speaker if part == "speaker" else gates.event
         given = next((vector for one in source.utterances if (vector := _given(one, part)) is not None), None)
-        extractor = None if name == GIVEN or given is not None else make_extractor(name, num_mel_bins=num_mel_bins)
+        computed = name != GIVEN and given is None and front_end.is_natural_log
+        extractor = make_extractor(name, num_mel_bins=front_end.num_mel_bins) if computed else None
         if isinstance(extractor, FeatureVectorExtractor):
             extractors[part], sizes[part] = extractor, extractor.size
         elif given is not None:
             sizes[part] = len(given)
         else:
+            heard = "" if front_end.is_natural_log else ", nor can one be computed from what this model hears"
             raise SkipwiseError(
-                f"gates.{part} is {name}, and no sentence of the data brings a {part}_vector. Compute them first: "
-                f"skipwise embed DATA --{part} EXTRACTOR --output MANIFEST, and train on that manifest."
+                f"gates.{part} is {name}, and no sentence of the data brings a {part}_vector{heard}. Compute "
+                f"them first: skipwise embed DATA --{part} EXTRACTOR --output MANIFEST, and train on that manifest."
             )
     return ContextVectors(sizes=sizes, extractors=extractors)
 

@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers import (
+    GenerationConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperProcessor,
+    WhisperTokenizer,
+)
 from transformers.utils import logging
 
+from skipwise.atomic import atomic_dir
 from skipwise.errors import SkipwiseError
 from skipwise.models.family import SpeechModel
 from skipwise.models.whisper.vocabulary import WhisperVocabulary
+
+ENCODER_FRAMES_A_SECOND = 50
 
 WhisperSpeechModel = SpeechModel[WhisperForConditionalGeneration, WhisperVocabulary]
 """A Whisper in memory."""
@@ -40,8 +49,25 @@ def load_whisper(folder: Path, *, name: str, device: torch.device | str = "cpu")
             raise SkipwiseError(f"the weights in {folder} {problem} keys: {', '.join(sorted(keys)[:5])} ({len(keys)}).")
     if model.generation_config is None:
         model.generation_config = GenerationConfig.from_model_config(model.config)
+    model.model.encoder.embed_positions.requires_grad_(False)  # sinusoids; loading forgets that they are not learned
     moved: Any = model  # torch says less of `to` than it takes
     return SpeechModel(moved.to(device).eval(), WhisperVocabulary(tokenizer), name, folder)
+
+
+def save_whisper(folder: Path, model: WhisperForConditionalGeneration, vocabulary: WhisperVocabulary) -> None:
+    """Write the base, its tokenizer and its feature extractor as transformers does, whole or not at all.
+
+    What was in `folder` is gone then, gates included: they belong to the weights that they were trained with.
+    """
+    extractor = WhisperFeatureExtractor(
+        feature_size=model.config.num_mel_bins,
+        chunk_length=model.config.max_source_positions // ENCODER_FRAMES_A_SECOND,
+    )
+    with atomic_dir(folder) as aside, _quietly():
+        model.save_pretrained(aside)
+        WhisperProcessor(extractor, vocabulary.tokenizer).save_pretrained(aside)
+        for weights in aside.glob("*.safetensors"):  # which safetensors lets nobody else read
+            weights.chmod((aside / "config.json").stat().st_mode)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from transformers.masking_utils import create_causal_mask
 from transformers.models.whisper.modeling_whisper import WhisperDecoderLayer, WhisperEncoderLayer
 
 from skipwise.features import SpeechStates
-from skipwise.gating import GatePlan, GateSample, GateSite, LayerwiseGates
+from skipwise.gating import GatePlan, GateSample, GateSite, LayerwiseGates, StepSampler
 from skipwise.gating.layerwise import StackGates, gates_of_layer
 from skipwise.gating.sites import Stack
 from skipwise.gating.steps import PrefixMeans, StepPlanner
@@ -94,7 +94,9 @@ def decode(
     decoder = model.model.decoder
     embedded = decoder.embed_tokens(tokens)
     if isinstance(gates, StepPlanner):
-        gates = _step_plan(model, tokens, embedded, gates)
+        gates = _step_plan(model, tokens, gates)
+    if isinstance(gates, StepSampler):
+        gates = gates.draw(*said(model, tokens))
     num_before = 0 if cache is None else int(cache.get_seq_length())
     position_ids = (torch.arange(tokens.shape[1], device=tokens.device) + num_before).expand(tokens.shape)
     positions = decoder.embed_positions(tokens, past_key_values_length=num_before, position_ids=position_ids)
@@ -115,14 +117,19 @@ def decode(
     return model.proj_out(decoder.layer_norm(hidden))
 
 
+def said(
+    model: WhisperForConditionalGeneration, tokens: Int[Tensor, "batch length"]
+) -> tuple[Float[Tensor, "batch length dim"], Float[Tensor, "batch length dim"]]:
+    """Return the embeddings of tokens, without positions, and their means from the start token to each."""
+    embedded = model.model.decoder.embed_tokens(tokens)
+    return embedded, PrefixMeans().extend(embedded, tokens == model.config.decoder_start_token_id)
+
+
 def _step_plan(
-    model: WhisperForConditionalGeneration,
-    tokens: Int[Tensor, "batch length"],
-    embedded: Float[Tensor, "batch length dim"],
-    planner: StepPlanner,
+    model: WhisperForConditionalGeneration, tokens: Int[Tensor, "batch length"], planner: StepPlanner
 ) -> GatePlan:
     """The gates that a step planner decides for each position of whole prefixes."""
-    means = PrefixMeans().extend(embedded, tokens == model.config.decoder_start_token_id)
+    embedded, means = said(model, tokens)
     return GatePlan(planner.sites, planner.gates(embedded[:, None], means[:, None])[:, 0])
 
 

@@ -15,12 +15,12 @@ class WhisperVocabulary:
         """A `WhisperTokenizer`."""
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of plain text."""
-        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+        """Return the ids of plain text as a Whisper says it: every word begins with a space, the first one too."""
+        return list(self.tokenizer(f" {text.strip()}", add_special_tokens=False).input_ids)
 
     def encode_previous(self, text: str) -> list[int]:
-        """Return the ids of a previous text, which begins with a space as any word does."""
-        return self.encode(f" {text.strip()}")
+        """Return the ids of a previous text."""
+        return self.encode(text)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids` without special tokens and timestamps."""

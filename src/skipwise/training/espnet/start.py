@@ -76,6 +76,6 @@ def train_gates(model: nn.Module, gates: Mapping[str, Any] | EspnetGatesSection)
     schedule |= {"ctc_weight_start": network.config.ctc_loss_weight, "ctc_warmup_steps": 0}
     base_learns = any(parameter.requires_grad for parameter in model.parameters())
     settings = gated_objective_config(section, schedule, base_learns=base_learns)
-    adapter = attach(model, gate_config(section, network.config, ContextVectors()))
+    adapter = attach(model, gate_config(section, network.config, network.gate_sites(), ContextVectors()))
     network.train_as(GateTrainingModel, GateTraining(settings).to(network.device))
     return adapter
