@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import soundfile
 
 from skipwise.data.manifest import Utterance, write_manifest
 from skipwise.training.config import TrainConfig
+from skipwise.training.windows import Recording, recordings_of
 from tests.tiny import SENTENCES, tone
 
 ARCHITECTURE = {
@@ -25,6 +27,10 @@ ARCHITECTURE = {
     "window_s": None,
     "max_window_s": 8.0,
 }
+
+
+TIMES = ((0.5, 2.0), (2.4, 4.0), (4.0, 6.5), (12.0, 13.0), (13.5, 15.0))
+"""Five sentences; after the third there is a long pause."""
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +85,26 @@ def base_config(spoken, tmp_path):
         return TrainConfig(**sections)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Recording]:
+    folder = tmp_path_factory.mktemp("speech")
+    utterances = []
+    for number, language in enumerate(("deu", "fra")):
+        path = folder / f"{language}.wav"
+        soundfile.write(path, tone(16.0, seed=number), 16_000)
+        utterances += [
+            Utterance(
+                id=f"{language}{index}",
+                audio=str(path),
+                start_s=start_s,
+                end_s=end_s,
+                language=language,
+                transcript=f"{SENTENCES[2 * number]}",
+                translations={"eng": SENTENCES[2 + index % 2]},
+            )
+            for index, (start_s, end_s) in enumerate(TIMES)
+        ]
+    random.Random(0).shuffle(utterances)
+    return recordings_of(utterances)

@@ -13,7 +13,6 @@ import pytest
 import soundfile
 import torch
 
-from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError
 from skipwise.features import extract_features
 from skipwise.models.owsm.front_end import OwsmFrontEnd
@@ -23,36 +22,12 @@ from skipwise.training.batches import StepDataset, StepPlan, TrainData, plan_ste
 from skipwise.training.feature_store import FeatureStore, build_feature_store
 from skipwise.training.sources import StoredWindows
 from skipwise.training.targets import TargetMaker, TargetShares
-from skipwise.training.windows import MARGIN_S, Recording, Window, draw_windows, previous_sentences, recordings_of
-from tests.tiny import SENTENCES, tiny_architecture, tiny_vocabulary, tone
+from skipwise.training.windows import MARGIN_S, Recording, Window, draw_windows, previous_sentences
+from tests.tiny import tiny_architecture, tiny_vocabulary
+from tests.training.conftest import TIMES
 
-TIMES = ((0.5, 2.0), (2.4, 4.0), (4.0, 6.5), (12.0, 13.0), (13.5, 15.0))
-"""Five sentences; after the third there is a long pause."""
 FRONT_END = OwsmFrontEnd(bins=80, min_frames=8)
 PLAN = StepPlan(batch_s=20.0, window_s=None, max_window_s=7.0, many_share=0.6, max_steps=40, sorted_epochs=0, seed=1)
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Recording]:
-    folder = tmp_path_factory.mktemp("speech")
-    utterances = []
-    for number, language in enumerate(("deu", "fra")):
-        path = folder / f"{language}.wav"
-        soundfile.write(path, tone(16.0, seed=number), 16_000)
-        utterances += [
-            Utterance(
-                id=f"{language}{index}",
-                audio=str(path),
-                start_s=start_s,
-                end_s=end_s,
-                language=language,
-                transcript=f"{SENTENCES[2 * number]}",
-                translations={"eng": SENTENCES[2 + index % 2]},
-            )
-            for index, (start_s, end_s) in enumerate(TIMES)
-        ]
-    random.Random(0).shuffle(utterances)
-    return recordings_of(utterances)
 
 
 @pytest.fixture(scope="module")
