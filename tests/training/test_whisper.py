@@ -38,7 +38,7 @@ ARCHITECTURE = {
     "decoder_ffn_dim": 48,
     "max_source_positions": 200,
     "max_target_positions": 160,
-    "dropout": 0.0,
+    "dropout": 0.1,
 }
 SCRATCH = {"family": "whisper", "vocabulary_size": 300, "architecture": ARCHITECTURE, "auxiliary_ctc": 0.3}
 GATES = {"scope": "both", "sparsity": 0.5, "learning_rate": 0.05}

@@ -35,7 +35,7 @@ from skipwise.training.objective import GatedObjective
 from skipwise.training.sources import WindowSource
 from skipwise.training.start import AnyModel, starting_point, utterances_of
 from skipwise.training.targets import TargetMaker, TargetShares
-from skipwise.training.trainer import SkipwiseTrainer, StepReport, newest_checkpoint, step_of
+from skipwise.training.trainer import SkipwiseTrainer, StepReport, newest_checkpoint
 from skipwise.training.vectors import ContextVectors, context_vectors
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def train(config: TrainConfig, *, resume: bool = False, on_step: Callable[[int],
         objective,
         dataset,
         config,
-        first_step=step_of(checkpoint),
+        resumed_from=checkpoint,
         dev=dev,
         evaluate_dev=_dev_evaluation(config, model),
     )

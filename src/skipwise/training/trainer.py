@@ -36,14 +36,15 @@ class SkipwiseTrainer(Trainer):
         dataset: StepDataset,
         config: TrainConfig,
         *,
-        first_step: int = 0,
+        resumed_from: Path | None = None,
         dev: Sequence[Utterance],
         evaluate_dev: Callable[[Sequence[Utterance]], dict[str, float]],
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._run = config
-        self._first_step = first_step
+        self._resumed_from = resumed_from
+        self._first_step = step_of(resumed_from)
         self._objective = objective
         self._steps = dataset
         self._dev = dev
@@ -80,6 +81,9 @@ class SkipwiseTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Return a step's loss, its gradients computed; what does not fit into memory is halved and accumulated."""
+        if self._resumed_from is not None:  # once the loader, which draws from it too, is there
+            self._load_rng_state(str(self._resumed_from))
+            self._resumed_from = None
         step = int(inputs["step"])
         places = self._steps.places(step)
         multipliers = self._objective.penalty.multipliers.clone()
