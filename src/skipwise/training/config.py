@@ -183,10 +183,19 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         raise SkipwiseError(
             f"{path} must hold sections such as `data:` and `optimisation:`, got a {type(record).__name__}."
         )
+    return config_of(with_overrides(record, overrides), path)
+
+
+def config_of(record: dict[str, Any], where: str | Path) -> TrainConfig:
+    """Return the run that a record describes.
+
+    Raises:
+        SkipwiseError: for a wrong key (naming the allowed ones) or a wrong value; begins with `where`.
+    """
     try:
-        return TrainConfig(**with_overrides(record, overrides))
+        return TrainConfig(**record)
     except ValidationError as error:
-        raise SkipwiseError(explained(error, path, TrainConfig, _NESTED)) from error
+        raise SkipwiseError(explained(error, where, TrainConfig, _NESTED)) from error
 
 
 def with_overrides(record: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from skipwise.experiments.report.figures import Picture
 from skipwise.experiments.report.finder import Finder
 from skipwise.experiments.report.groups import Group
 from skipwise.experiments.report.load import SweepData
+from skipwise.experiments.report.search_table import search_table
 from skipwise.experiments.report.verdicts import Claim, Part
 
 DASH = "–"
@@ -33,6 +34,7 @@ def page(finder: Finder, claims: Sequence[Claim], pictures: Sequence[tuple[Pictu
         _section("Claims", _claims_table(claims), id_="claims"),
         _section("Figures", "".join(_figure(picture, path) for picture, path in pictures), id_="figures"),
         _section("All systems", _systems_table(finder), id_="systems"),
+        _section("Chosen on dev", search_table(data.search), id_="search") if data.search else "",
         _section("How it was measured", _settings(data), id_="settings"),
     ]
     return (
