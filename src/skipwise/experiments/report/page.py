@@ -79,7 +79,7 @@ def _claims_table(claims: Sequence[Claim]) -> str:
         )
         rows += [_part_row(part) for part in claim.parts]
     head = '<tr><th>claim</th><th>measured</th><th class="number">value [95 % interval]</th><th>verdict</th></tr>'
-    return f'{intro}<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+    return f'{intro}<div class="wide"><table><thead>{head}</thead>{"".join(rows)}</table></div>'
 
 
 def _part_row(part: Part) -> str:
@@ -124,7 +124,8 @@ def _systems_table(finder: Finder) -> str:
         f"<th{' class=number' if place >= _NUM_LEFT else ''}>{name}</th>" for place, name in enumerate(_COLUMNS)
     )
     groups = sorted(finder.groups, key=lambda g: (g.task, g.label("run"), g.condition, g.asked or 0.0))
-    return f'<div class="wide"><table><tr>{head}</tr>{"".join(_system_row(finder, g) for g in groups)}</table></div>'
+    rows = "".join(_system_row(finder, group) for group in groups)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>{rows}</table></div>'
 
 
 def _system_row(finder: Finder, group: Group) -> str:

@@ -32,7 +32,7 @@ def search_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for _, group in groupby(rows, key=lambda row: (row["run"], *(row[key] for key in keys))):
         lines.append(_line(list(group), keys, tasks))
-    return f'{intro}<div class="wide"><table><tr>{head}<th></th></tr>{"".join(lines)}</table></div>'
+    return f'{intro}<div class="wide"><table><thead><tr>{head}<th></th></tr></thead>{"".join(lines)}</table></div>'
 
 
 def _line(group: Sequence[Mapping[str, Any]], keys: Sequence[str], tasks: Sequence[str]) -> str:
