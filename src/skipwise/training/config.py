@@ -27,7 +27,10 @@ class DataSection(Section):
     languages: tuple[str, ...] = ("deu", "fra", "ita")
     """Source languages, ISO 639."""
     tasks: tuple[str, ...] = ("asr", "st_eng")
-    """Tasks: every utterance serves all of them."""
+    """Tasks: every utterance has a reference for each of them."""
+    tasks_a_window: Literal["all", "one"] = "all"
+    """Whether a window serves all tasks in a step, or one that is drawn: with gates on the encoder each task has a pass
+    of its own, which `one` does not pay for."""
     max_window_s: float = Field(default=30.0, gt=0)
     """Longest window; longer sentences are left out."""
     many_share: float = Field(default=0.5, ge=0, le=1)

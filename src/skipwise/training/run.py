@@ -122,6 +122,7 @@ def _steps(config: TrainConfig, model: OwsmModel, source: WindowSource, vectors:
         source=source,
         targets=TargetMaker(model.network.config, model.vocabulary, shares, lower_case=data.lower_case),
         tasks=data.tasks,
+        one_task=data.tasks_a_window == "one",
         augment=SpecAugment(**config.augment.model_dump()) if config.augment else None,
         fill=model.network.feature_mean.clone(),
         window_s=model.network.config.window_s,
