@@ -5,7 +5,10 @@
 A step is forward, backward and AdamW on random batches, the pruned pass alone: the dense pass that may go with it is
 counted apart. "plain" has no gates. Systems take turns; the ratio is the median over the turns' own ratios. Memory is
 the peak of the allocator on a GPU; on a CPU, which keeps no such count, the bytes that a step keeps for its backward.
-With gates on the encoder and two tasks the encoder runs for each task: its plan may depend on it. That is told apart.
+With gates on the encoder and two tasks the encoder runs for each task: its plan may depend on it. So there are two
+plain steps to compare with: "plain" encodes a window once for all tasks, "plain, a pass a task" as often as gates do,
+and as training of OWSM does, where every task of a window is an example of its own. "one task" is
+data.tasks_a_window: one.
 """
 
 from __future__ import annotations
@@ -15,10 +18,10 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -49,6 +52,10 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
+Served = Literal["shared", "a pass a task", "one task"]
+"""How a step serves the tasks of its windows."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """One kind of training."""
@@ -56,13 +63,26 @@ class Setting:
     name: str
     scope: Scope | None = None
     predictor: PredictorConfig | None = None
+    served: Served = "shared"
+    beside: str = "plain"
+    """The plain step with as many passes of the encoder."""
 
 
+PLAIN = "plain"
 SETTINGS = (
-    Setting(name="plain"),
+    Setting(name=PLAIN),
     Setting(name="mlp, decoder", scope="decoder", predictor=MlpPredictorConfig()),
-    Setting(name="mlp, both", scope="both", predictor=MlpPredictorConfig()),
-    Setting(name="local, both", scope="both", predictor=LocalPredictorConfig()),
+    Setting(name="mlp, both", scope="both", predictor=MlpPredictorConfig(), beside="plain, a pass a task"),
+    Setting(name="local, both", scope="both", predictor=LocalPredictorConfig(), beside="plain, a pass a task"),
+    Setting(name="plain, a pass a task", served="a pass a task", beside="plain, a pass a task"),
+    Setting(name="plain, one task", served="one task", beside="plain, one task"),
+    Setting(
+        name="mlp, both, one task",
+        scope="both",
+        predictor=MlpPredictorConfig(),
+        served="one task",
+        beside="plain, one task",
+    ),
 )
 
 
@@ -103,29 +123,39 @@ class Run:
         return total
 
 
-def make_batch(architecture: OwsmArchitecture, *, num_windows: int, num_tasks: int, audio_s: float) -> TrainBatch:
-    """Random windows of one length, each with every task; three tokens a second."""
+def make_batch(
+    architecture: OwsmArchitecture, *, num_windows: int, num_tasks: int, audio_s: float, served: Served = "shared"
+) -> TrainBatch:
+    """Random windows of one length with their tasks; three tokens a second."""
     generator = torch.Generator().manual_seed(1)
-    frames, length, rows = round(100 * audio_s), round(3 * audio_s), num_windows * num_tasks
-    tokens = torch.randint(1600, architecture.vocab_size, (rows, length), generator=generator)
+    frames, length = round(100 * audio_s), round(3 * audio_s)
+    tasks = TASKS[:num_tasks]
+    rows = [(window, task) for task in tasks for window in range(num_windows)]
+    if served == "one task":
+        rows = [(window, tasks[window % num_tasks]) for window in range(num_windows)]
+    tokens = torch.randint(1600, architecture.vocab_size, (len(rows), length), generator=generator)
     tokens[:, :3] = torch.tensor(architecture.prompt("deu", "asr")[:3])
-    num_frames = torch.full((num_windows,), frames)
+    features = torch.randn(num_windows, frames, architecture.num_mel_bins, generator=generator)
+    row_window = torch.tensor([window for window, _ in rows])
+    if served == "a pass a task":  # each row is a window of its own
+        features, row_window = features[row_window], torch.arange(len(rows))
+    num_frames = torch.full((len(features),), frames)
     return TrainBatch(
-        features=torch.randn(num_windows, frames, architecture.num_mel_bins, generator=generator),
+        features=features,
         num_frames=num_frames,
         num_real_frames=num_frames.clone(),
-        row_window=torch.arange(num_windows).repeat(num_tasks),
-        step_rows=list(range(rows)),
-        contexts=[Context(language="deu", task=task) for task in TASKS[:num_tasks] for _ in range(num_windows)],
+        row_window=row_window,
+        step_rows=list(range(len(rows))),
+        contexts=[Context(language="deu", task=task) for _, task in rows],
         tokens=tokens,
         labels=tokens.roll(-1, dims=1),
-        ctc_targets=tokens[:num_windows, 4:],
-        num_ctc_targets=torch.full((num_windows,), length - 4),
+        ctc_targets=tokens[: len(features), 4:],
+        num_ctc_targets=torch.full((len(features),), length - 4),
         weight=1.0,
-        num_step_windows=num_windows,
-        num_step_rows=rows,
-        num_step_labels=rows * length,
-        num_step_ctc_targets=num_windows * (length - 4),
+        num_step_windows=len(features),
+        num_step_rows=len(rows),
+        num_step_labels=len(rows) * length,
+        num_step_ctc_targets=len(features) * (length - 4),
         step=500,
     )
 
@@ -157,32 +187,44 @@ def memory(run: Run, batch: TrainBatch, device: torch.device) -> int:
     return torch.cuda.max_memory_allocated(device) - before
 
 
-def measured(architecture: OwsmArchitecture, device: torch.device, drawn: TrainBatch, *, turns: int) -> dict[str, Any]:
-    """Each setting's median step, and its ratio to the plain one."""
-    batch = to_device(drawn, device)
-    runs = {setting.name: Run(setting, architecture, device) for setting in SETTINGS}
+def measured(
+    architecture: OwsmArchitecture, device: torch.device, *, num_tasks: int, turns: int, **sizes: Any
+) -> dict[str, Any]:
+    """Each setting's median step, and its ratios to the plain one and to the plain one with as many encoder passes."""
+    settings = {one.name: one for one in SETTINGS if num_tasks > 1 or one.served == "shared"}
+    batches = {
+        name: to_device(make_batch(architecture, num_tasks=num_tasks, served=one.served, **sizes), device)
+        for name, one in settings.items()
+    }
+    runs = {name: Run(one, architecture, device) for name, one in settings.items()}
     kept = {}
     for name, run in runs.items():
-        run.step(batch)
-        kept[name] = memory(run, batch, device)
+        run.step(batches[name])
+        kept[name] = memory(run, batches[name], device)
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(turns):
         names = list(runs)[turn % len(runs) :] + list(runs)[: turn % len(runs)]
         for name in names:
-            times[name].append(seconds(lambda run=runs[name]: run.step(batch), device))
-    ratios = {
-        name: [own / plain for own, plain in zip(took, times["plain"], strict=True)] for name, took in times.items()
-    }
-    return {
-        name: {
+            times[name].append(seconds(lambda name=name: runs[name].step(batches[name]), device))
+    found = {}
+    for name, one in settings.items():
+        beside = one.beside if one.beside in runs else PLAIN
+        found[name] = {
             "step_ms": round(1000 * statistics.median(times[name]), 2),
-            "time_ratio": round(statistics.median(ratios[name]), 3),
-            "time_ratio_quartiles": [round(cut, 3) for cut in statistics.quantiles(ratios[name], n=4)[::2]],
+            **_ratio("time_ratio", times[name], times[PLAIN]),
             "memory_mb": round(kept[name] / 1e6, 2),
-            "memory_ratio": round(kept[name] / kept["plain"], 3),
+            "memory_ratio": round(kept[name] / kept[PLAIN], 3),
+            **_ratio("same_passes_time_ratio", times[name], times[beside]),
+            "same_passes_memory_ratio": round(kept[name] / kept[beside], 3),
         }
-        for name in runs
-    }
+    return found
+
+
+def _ratio(name: str, own: Sequence[float], beside: Sequence[float]) -> dict[str, Any]:
+    """The median over the turns' own ratios, and its quartiles."""
+    ratios = [one / other for one, other in zip(own, beside, strict=True)]
+    cuts = [round(cut, 3) for cut in statistics.quantiles(ratios, n=4)[::2]]
+    return {name: round(statistics.median(ratios), 3), f"{name}_quartiles": cuts}
 
 
 def main() -> None:
@@ -209,9 +251,7 @@ def main() -> None:
         "torch": torch.__version__,
         "memory": "peak of the allocator" if device.type == "cuda" else "bytes kept for backward",
         **{
-            f"{num_tasks} task(s)": measured(
-                architecture, device, make_batch(architecture, num_tasks=num_tasks, **sizes), turns=chosen.turns
-            )
+            f"{num_tasks} task(s)": measured(architecture, device, num_tasks=num_tasks, turns=chosen.turns, **sizes)
             for num_tasks in (1, 2)
         },
     }

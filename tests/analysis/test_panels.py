@@ -79,3 +79,12 @@ def test_too_few_plans_and_a_missing_library_are_told(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "sklearn.decomposition", None)
     with pytest.raises(SkipwiseError, match=r'need scikit-learn. Install it: pip install "skipwise\[analysis\]"'):
         PlanSpace(np.ones((4, 3)))
+
+
+def test_what_is_counted_is_marked_at_whole_numbers() -> None:
+    layers = Line(name="FFN", points=[Point(x=0, y=10), Point(x=1, y=20)])
+    marks = []
+    for counts in (True, False):
+        figure = line_panels([panel(layers, counts_x=counts)], title="Use")
+        marks.append(list(figure.axes[0].get_xticks()))
+    assert all(mark == round(mark) for mark in marks[0]) and any(mark != round(mark) for mark in marks[1])

@@ -19,6 +19,7 @@ from skipwise.models.attach import attach, detach
 from skipwise.models.extractors import with_vectors
 from skipwise.models.owsm.loading import load_owsm
 from skipwise.pipeline import Transcriber
+from skipwise.training.objective import GatedObjective
 from skipwise.training.run import train
 from tests.tiny import tone
 
@@ -53,6 +54,23 @@ def test_every_kind_of_predictor_can_be_trained_resumed_and_used(base, base_conf
     assert transcript.sparsity == pytest.approx({"encoder": 0.5, "decoder": 0.5})
     logged = {name for line in json.loads((config.output / "summary.json").read_text())["history"] for name in line}
     assert {"gate_entropy_decoder", "gate_flips_decoder", "gate_plans_encoder", "gate_collapse_encoder"} <= logged
+
+
+def test_with_one_task_a_window_the_encoder_runs_once_a_window(base, base_config, monkeypatch):
+    rows: dict[str, set[tuple[int, int]]] = {"all": set(), "one": set()}
+    pruned_pass = GatedObjective._pruned_pass
+    for tasks in ("all", "one"):
+
+        def counted(self, batch, *rest, tasks=tasks):
+            done = pruned_pass(self, batch, *rest)
+            rows[tasks].add((len(done.encoded.states.states), batch["num_step_windows"]))
+            return done
+
+        monkeypatch.setattr(GatedObjective, "_pruned_pass", counted)
+        gated = train(base_config(tasks, model={"init": str(base)}, gates=GATES, data={"tasks_a_window": tasks}))
+        assert (gated / "gates").is_dir()
+    assert all(encoded == 2 * windows for encoded, windows in rows["all"])
+    assert rows["one"] and all(encoded == windows for encoded, windows in rows["one"])
 
 
 def test_gates_of_every_step_can_be_trained_resumed_and_used(base, base_config):

@@ -152,11 +152,18 @@ def test_a_damaged_store_says_what_to_remove(recordings: list[Recording], tmp_pa
 
 
 def dataset(recordings: list[Recording], store: FeatureStore, **changes: Any) -> StepDataset:
-    settings: dict[str, Any] = {"window_s": None, "augment": None, "process": 0, "num_processes": 1} | changes
+    settings: dict[str, Any] = {
+        "window_s": None,
+        "augment": None,
+        "process": 0,
+        "num_processes": 1,
+        "one_task": False,
+    } | changes
     data = TrainData(
         source=StoredWindows(recordings, store, plan_steps(recordings, PLAN)),
         targets=maker(0.5, 0.5),
         tasks=("asr", "st_eng"),
+        one_task=settings["one_task"],
         augment=settings["augment"],
         fill=torch.full((80,), -7.0),
         front_end=replace(FRONT_END, window_s=settings["window_s"]),
@@ -178,11 +185,12 @@ def test_steps_are_the_same_for_a_seed_and_hold_every_sentence_once_an_epoch(rec
     assert {len(step) for step in padded} <= {1, 2}, "two windows of 10 s fill 20 s"
 
 
+@pytest.mark.parametrize("one_task", [False, True])
 def test_the_processes_of_a_step_share_its_windows_and_count_it_whole(
-    recordings: list[Recording], store: FeatureStore
+    recordings: list[Recording], store: FeatureStore, one_task: bool
 ) -> None:
-    whole = dataset(recordings, store)
-    halves = [dataset(recordings, store, process=process, num_processes=2) for process in (0, 1)]
+    whole = dataset(recordings, store, one_task=one_task)
+    halves = [dataset(recordings, store, process=i, num_processes=2, one_task=one_task) for i in (0, 1)]
     for step in range(6):
         batch, parts = whole[step], [half[step] for half in halves if half.places(step)]
         assert sorted(row for part in parts for row in part["step_rows"]) == sorted(batch["step_rows"])
@@ -196,6 +204,28 @@ def test_the_processes_of_a_step_share_its_windows_and_count_it_whole(
                 assert part["contexts"][row] == batch["contexts"][batch["step_rows"].index(place)]
                 other = batch["tokens"][batch["step_rows"].index(place)]
                 assert part["tokens"][row].tolist() == other[:length].tolist()
+
+
+def test_a_window_can_serve_one_task_a_step_and_tasks_take_equal_shares(
+    recordings: list[Recording], store: FeatureStore
+) -> None:
+    one, every = dataset(recordings, store, one_task=True), dataset(recordings, store)
+    first: set[str | None] = set()
+    for step in range(40):
+        batch, full = one[step], every[step]
+        windows = batch["num_step_windows"]
+        assert batch["row_window"].tolist() == list(range(windows)) and batch["num_step_rows"] == windows
+        assert full["num_step_rows"] == 2 * windows and torch.equal(batch["features"], full["features"])
+        tasks = [context.task for context in batch["contexts"]]
+        assert abs(tasks.count("asr") - tasks.count("st_eng")) <= 1
+        for row, task in enumerate(tasks):
+            told = full["row_window"].tolist().index(row) + (windows if task == "st_eng" else 0)
+            assert full["contexts"][told].task == task
+            length = min(batch["tokens"].shape[1], full["tokens"].shape[1])
+            assert torch.equal(batch["tokens"][row, :length], full["tokens"][told, :length])
+        first.add(tasks[0])
+        assert batch["tokens"].tolist() == one[step]["tokens"].tolist(), "a resumed run goes on alike"
+    assert first == {"asr", "st_eng"}, "no place has one task for ever"
 
 
 def test_a_padded_window_is_zeros_behind_its_real_frames(recordings: list[Recording], store: FeatureStore) -> None:

@@ -9,6 +9,7 @@ from typing import final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from skipwise.analysis.figure import BLUE, GREEN, GREY, INK, ORANGE, PALE, new_figure
 from skipwise.errors import SkipwiseError
@@ -63,6 +64,8 @@ class Panel:
     """A level to compare with, drawn from side to side with its interval; its `x` does not count."""
     is_percent: bool = False
     """Whether y goes from 0 to 100."""
+    counts_x: bool = False
+    """Whether x counts something, such as layers: marks stand at whole numbers alone."""
 
 
 def line_panels(panels: Sequence[Panel], *, title: str, num_columns: int = 2) -> Figure:
@@ -151,6 +154,8 @@ def _dress(axes: Axes, panel: Panel) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(GREY)
     axes.margins(x=0.08, y=0.12)
+    if panel.counts_x:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if panel.is_percent:
         axes.set_ylim(-4, 106)
     elif axes.get_ylim()[0] < 0:  # nothing here is negative

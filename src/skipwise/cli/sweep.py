@@ -35,21 +35,24 @@ def sweep(
     from skipwise.experiments.sweep.cells import plan_cells
     from skipwise.experiments.sweep.config import load_sweep
     from skipwise.experiments.sweep.run import run_sweep
+    from skipwise.experiments.sweep.search import plan_candidates
 
-    cells = plan_cells(load_sweep(config))
+    asked = load_sweep(config)
+    cells = plan_cells(asked)
+    tried = [candidate.cell for candidate in plan_candidates(cells, asked.search)]
     console = make_console()
-    _print_plan(console, cells)
+    _print_plan(console, cells, tried)
     if dry_run:
         return
     executor = _executor(jobs, ray=ray)
-    num_steps = sum(cell.training.optimisation.max_steps for cell in cells)
+    num_steps = sum(cell.training.optimisation.max_steps for cell in (*tried, *cells))
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("Sweep", total=num_steps)
 
         def show(steps: float, what: str) -> None:
             progress.update(bar, completed=steps, description=what)
 
-        outcome = run_sweep(cells, executor, redo_changed=redo_changed, on_progress=show)
+        outcome = run_sweep(cells, executor, search=asked.search, redo_changed=redo_changed, on_progress=show)
     _print_outcome(console, outcome, len(cells))
     if outcome.failed:
         raise typer.Exit(1)
@@ -69,7 +72,7 @@ def _executor(jobs: int | None, *, ray: bool) -> Executor:
     return ProcessExecutor(chosen, Share(threads=max(1, num_cores // chosen), gpus=min(1, num_gpus)))
 
 
-def _print_plan(console: Console, cells: Sequence[Cell]) -> None:
+def _print_plan(console: Console, cells: Sequence[Cell], tried: Sequence[Cell]) -> None:
     from skipwise.cli.tables import DASH, table_of
     from skipwise.experiments.sweep.folder import CellFolder
 
@@ -94,12 +97,25 @@ def _print_plan(console: Console, cells: Sequence[Cell]) -> None:
     console.print(table)
     num_steps = sum(cell.training.optimisation.max_steps for cell in cells)
     console.print(f"{len(cells)} trainings of {len(by_run)} runs, {num_steps} steps, in {cells[0].folder.parent}.")
+    if tried:
+        num_searched = len({cell.run for cell in tried})
+        num_steps = sum(cell.training.optimisation.max_steps for cell in tried)
+        console.print(
+            f"Before them a search on dev: {len(tried)} trainings of {num_searched} runs, {num_steps} steps; the "
+            f"{num_searched} chosen ones are not trained again."
+        )
 
 
 def _print_outcome(console: Console, outcome: Outcome, num_cells: int) -> None:
     for failure in outcome.failed:
         console.print(f"\n{failure.cell} failed; the end of {failure.log}:", style="bold")
         console.print(failure.tail)
+    for candidate in outcome.chosen:
+        told = ", ".join(
+            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in candidate.choice.items()
+        )
+        console.print(f"Chosen on dev for {candidate.run}: {told}.")
     if outcome.results:
         console.print(f"Written: {', '.join(map(str, outcome.results))}.")
     told = f", {len(outcome.failed)} failed" if outcome.failed else ""

@@ -99,6 +99,8 @@ class TrainData:
     source: WindowSource
     targets: TargetMaker
     tasks: tuple[str, ...]
+    one_task: bool = False
+    """Each window serves one task a step, not all; the tasks take equal shares of the windows of a step."""
     augment: SpecAugment | None
     front_end: FrontEnd
     """What the model hears of a window."""
@@ -132,27 +134,27 @@ class StepDataset(Dataset[TrainBatch]):
         data, windows = self._data, self._data.source.windows(step)
         recordings = [data.source.recording(window) for window in windows]
         pairs = list(zip(recordings, windows, strict=True))
-        targets = [
-            [self._target(step, place, recording, window, task) for task in data.tasks]
-            for place, (recording, window) in enumerate(pairs)
-        ]
+        served = self._served(step, len(windows))
+        targets = {(place, task): self._target(step, place, *pairs[place], data.tasks[task]) for task, place in served}
         ctc = [data.targets.ctc_target(recording, window) for recording, window in pairs]
-        rows = [(part, place, task) for task in range(len(data.tasks)) for part, place in enumerate(places)]
+        parts = {place: part for part, place in enumerate(places)}
+        rows = [(number, place, task) for number, (task, place) in enumerate(served) if place in parts]
         heard = [data.source.features(window) for window in (windows[place] for place in places)]
         vectors = [data.vectors.of(*pairs[place], own) for place, own in zip(places, heard, strict=True)]
         features = [self._model_input(step, place, own) for place, own in zip(places, heard, strict=True)]
         num_real = [min(len(cut), len(row)) for cut, row in zip(heard, features, strict=True)]
         padded = pad_features(features, num_real_frames=num_real)
-        chosen = [targets[place][task] for _, place, task in rows]
+        chosen = [targets[place, task] for _, place, task in rows]
         languages = [recording.language for recording in recordings]
         return TrainBatch(
             features=padded.states,
             num_frames=padded.num_frames,
             num_real_frames=padded.num_real_frames,
-            row_window=torch.tensor([part for part, _, _ in rows]),
-            step_rows=[task * len(windows) + place for _, place, task in rows],
+            row_window=torch.tensor([parts[place] for _, place, _ in rows]),
+            step_rows=[number for number, _, _ in rows],
             contexts=[
-                replace(vectors[part], language=languages[place], task=data.tasks[task]) for part, place, task in rows
+                replace(vectors[parts[place]], language=languages[place], task=data.tasks[task])
+                for _, place, task in rows
             ],
             tokens=_padded([target.tokens for target in chosen], 0),
             labels=_padded([target.labels for target in chosen], IGNORED_LABEL),
@@ -160,8 +162,8 @@ class StepDataset(Dataset[TrainBatch]):
             num_ctc_targets=torch.tensor([len(ctc[place]) for place in places]),
             weight=weight,
             num_step_windows=len(windows),
-            num_step_rows=len(windows) * len(data.tasks),
-            num_step_labels=sum(target.num_scored for row in targets for target in row),
+            num_step_rows=len(served),
+            num_step_labels=sum(target.num_scored for target in targets.values()),
             num_step_ctc_targets=sum(map(len, ctc)),
             step=step,
         )
@@ -173,6 +175,17 @@ class StepDataset(Dataset[TrainBatch]):
     def most_places(self, step: int) -> int:
         """Return how many windows of a step fall to the process that has most of them."""
         return -(-self._data.source.num_windows(step) // self._num_processes)
+
+    def _served(self, step: int, num_windows: int) -> list[tuple[int, int]]:
+        """Task and window of each row of a step, in their order."""
+        num_tasks = len(self._data.tasks)
+        if not self._data.one_task:
+            return [(task, place) for task in range(num_tasks) for place in range(num_windows)]
+        rng = random.Random(f"{self._data.seed} {step} tasks")
+        first = rng.randrange(num_tasks)
+        tasks = [(first + index) % num_tasks for index in range(num_windows)]
+        rng.shuffle(tasks)
+        return list(zip(tasks, range(num_windows), strict=True))
 
     def _target(self, step: int, place: int, recording: Recording, window: Window, task: str) -> Target:
         rng = random.Random(f"{self._data.seed} {step} {place} {task}")

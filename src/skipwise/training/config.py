@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,10 @@ class DataSection(Section):
     languages: tuple[str, ...] = ("deu", "fra", "ita")
     """Source languages, ISO 639."""
     tasks: tuple[str, ...] = ("asr", "st_eng")
-    """Tasks: every utterance serves all of them."""
+    """Tasks: every utterance has a reference for each of them."""
+    tasks_a_window: Literal["all", "one"] = "all"
+    """Whether a window serves all tasks in a step, or one that is drawn: with gates on the encoder each task has a pass
+    of its own, which `one` does not pay for."""
     max_window_s: float = Field(default=30.0, gt=0)
     """Longest window; longer sentences are left out."""
     many_share: float = Field(default=0.5, ge=0, le=1)
@@ -197,12 +201,31 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         raise SkipwiseError(
             f"{path} must hold sections such as `data:` and `optimisation:`, got a {type(record).__name__}."
         )
-    for override in overrides:
-        _apply(record, override)
+    return config_of(with_overrides(record, overrides), path)
+
+
+def config_of(record: dict[str, Any], where: str | Path) -> TrainConfig:
+    """Return the run that a record describes.
+
+    Raises:
+        SkipwiseError: for a wrong key (naming the allowed ones) or a wrong value; begins with `where`.
+    """
     try:
         return TrainConfig(**record)
     except ValidationError as error:
-        raise SkipwiseError(explained(error, path, TrainConfig, _NESTED)) from error
+        raise SkipwiseError(explained(error, where, TrainConfig, _NESTED)) from error
+
+
+def with_overrides(record: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a recipe's record with `section.key=value` applied in order.
+
+    Raises:
+        SkipwiseError: for an override that is written otherwise.
+    """
+    changed = copy.deepcopy(record)
+    for override in overrides:
+        _apply(changed, override)
+    return changed
 
 
 def _apply(record: dict[str, Any], override: str) -> None:

@@ -134,6 +134,7 @@ def _steps(config: TrainConfig, model: AnyModel, source: WindowSource, vectors: 
             max_positions=family.max_positions(network),
         ),
         tasks=data.tasks,
+        one_task=data.tasks_a_window == "one",
         augment=SpecAugment(**config.augment.model_dump()) if config.augment else None,
         front_end=family.front_end(network),
         fill=family.masking_value(network),

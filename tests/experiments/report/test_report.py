@@ -92,6 +92,12 @@ def test_the_page_has_every_section_and_figure_and_fetches_nothing(sweep: Path, 
     assert len(page.images) == len(FIGURES)
 
 
+def test_sentences_have_no_holes_and_tables_have_heads_that_print_on_every_page(page: Page, sweep: Path) -> None:
+    text = (sweep / "report" / "report.html").read_text(encoding="utf-8")
+    assert text.count("<table><thead><tr>") == text.count("<table>") == 2
+    assert not [cell for row in page.rows for cell in row if " ," in cell or "  " in cell]
+
+
 def test_what_is_missing_says_which_run_would_give_it(page: Page, sweep: Path) -> None:
     text = (sweep / "report" / "report.html").read_text(encoding="utf-8")
     assert "a run with mlp gates on encoder at 50 %" in text

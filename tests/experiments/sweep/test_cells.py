@@ -49,7 +49,10 @@ def test_the_shipped_sweeps_can_be_planned() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"grids": {}}, r"unknown key grids; allowed there: base, evaluation, grid, output, overrides, runs, seeds"),
+        (
+            {"grids": {}},
+            r"unknown key grids; allowed there: base, evaluation, grid, output, overrides, runs, search, seeds",
+        ),
         ({"evaluation": {"splits": "test"}}, r"unknown key evaluation.splits; allowed there: batch_s, data, decoding"),
         (
             {"evaluation": {"decoding": {"beam": 5}}},

@@ -93,25 +93,25 @@ def _each_high(finder: Finder, task: str, scope: Scope, *, little: bool) -> tupl
 def _hurts(finder: Finder, task: str, group: Group | None, needs: str) -> Part:
     if task == "asr":
         change = None if group is None else finder.change(group, relative=True)
-        part = above(f"relative WER change {_at(finder, group)}, above 0", change, 0.0, unit=" %", needs=needs)
+        part = above(f"relative WER change{_at(finder, group)}, above 0", change, 0.0, unit=" %", needs=needs)
         return _at_target(finder, part, group)
     change = None if group is None else _negated(finder.change(group))
-    return _at_target(finder, above(f"BLEU lost {_at(finder, group)}, above 0", change, 0.0, needs=needs), group)
+    return _at_target(finder, above(f"BLEU lost{_at(finder, group)}, above 0", change, 0.0, needs=needs), group)
 
 
 def _little(finder: Finder, task: str, group: Group | None, needs: str) -> Part:
     if task == "asr":
         change = None if group is None else finder.change(group, relative=True)
-        says = f"relative WER change {_at(finder, group)}, at most +{LITTLE_WER:g} %"
+        says = f"relative WER change{_at(finder, group)}, at most +{LITTLE_WER:g} %"
         return _at_target(finder, below(says, change, LITTLE_WER, unit=" %", needs=needs), group)
     change = None if group is None else finder.change(group)
-    says = f"BLEU change {_at(finder, group)}, at least {LITTLE_BLEU:g}"
+    says = f"BLEU change{_at(finder, group)}, at least {LITTLE_BLEU:g}"
     return _at_target(finder, at_least(says, change, LITTLE_BLEU, needs=needs), group)
 
 
 def _cgmlp(finder: Finder, task: str) -> Part:
     group = _closest(finder, task, "encoder", HIGH)
-    says = f"use of cgMLP minus the most used other kind {_at(finder, group)}, above 0"
+    says = f"use of cgMLP minus the most used other kind{_at(finder, group)}, above 0"
     wanted = [_kind("encoder", kind) for kind in ("cgmlp", "ffn1", "self_attn", "ffn2")]
     estimate = _use(finder, group, wanted, lambda own, *others: own - np.maximum.reduce(others))
     return above(says, estimate, 0.0, unit=" points", needs="mlp gates on the encoder at 70 %, both tasks")
@@ -119,7 +119,7 @@ def _cgmlp(finder: Finder, task: str) -> Part:
 
 def _st_modules(finder: Finder) -> Part:
     group = _closest(finder, _ST, "decoder", 0.5)
-    says = f"use of the lesser of FFN and self-attention minus source attention {_at(finder, group)}, above 0"
+    says = f"use of the lesser of FFN and self-attention minus source attention{_at(finder, group)}, above 0"
     wanted = [_kind("decoder", kind) for kind in ("ffn", "self_attn", "src_attn")]
     estimate = _use(finder, group, wanted, lambda ffn, own, source: np.minimum(ffn, own) - source)
     return above(says, estimate, 0.0, unit=" points", needs="mlp gates on the decoder at 50 %, both tasks")
@@ -128,7 +128,7 @@ def _st_modules(finder: Finder) -> Part:
 def _decoder_by_task(finder: Finder) -> Part:
     asr, st = _closest(finder, "asr", "decoder", 0.5), _closest(finder, _ST, "decoder", 0.5)
     estimate = _contrast(asr, st, lambda group: group.use(_stack("decoder"), finder.sites), lambda a, b: b - a)
-    says = f"use of decoder modules in ST minus in ASR {_at(finder, st)}, above 0"
+    says = f"use of decoder modules in ST minus in ASR{_at(finder, st)}, above 0"
     return above(says, estimate, 0.0, unit=" points", needs="mlp gates on the decoder at 50 %, both tasks")
 
 
@@ -142,7 +142,7 @@ def _late_steps(finder: Finder) -> Part:
         estimate = contrast(
             [group], lambda g: [g.use_at(part, wanted, finder.sites) for part in (early, late)], lambda a, b: b - a
         )
-    says = f"use of source attention in the last third of the steps minus the first {_at(finder, group)}, above 0"
+    says = f"use of source attention in the last third of the steps minus the first{_at(finder, group)}, above 0"
     return above(says, estimate, 0.0, unit=" points", needs="step plans: a run with gates.granularity step at 50 %")
 
 
@@ -161,7 +161,7 @@ def _late_layers(finder: Finder) -> tuple[Part, ...]:
         says = f"{_name(task)}: use of source attention in the upper half of the layers minus the lower"
         estimate = _use(finder, group, [lower, upper], lambda a, b: b - a)
         needs = "mlp gates on the decoder at 50 %, both tasks"
-        parts.append(above(f"{says} {_at(finder, group)}, above 0", estimate, 0.0, unit=" points", needs=needs))
+        parts.append(above(f"{says}{_at(finder, group)}, above 0", estimate, 0.0, unit=" points", needs=needs))
     return tuple(parts)
 
 
@@ -203,11 +203,11 @@ def _half(finder: Finder, task: str) -> tuple[Part, ...]:
     needs = "mlp gates on the decoder at 50 %, both tasks"
     if task == "asr":
         change = None if group is None else finder.change(group, relative=True)
-        says = f"relative WER change {_at(finder, group)}, at most +{SAME_WER:g} %"
+        says = f"relative WER change{_at(finder, group)}, at most +{SAME_WER:g} %"
         quality = below(says, change, SAME_WER, unit=" %", needs=needs)
     else:
         change = None if group is None else finder.change(group)
-        says = f"BLEU change {_at(finder, group)}, at least {SAME_BLEU:g}"
+        says = f"BLEU change{_at(finder, group)}, at least {SAME_BLEU:g}"
         quality = at_least(says, change, SAME_BLEU, needs=needs)
     bound = PAPER_TIME["asr" if task == "asr" else "st"]
     time = None if group is None else group.estimate(group.time())
@@ -223,7 +223,7 @@ def _context_helps(finder: Finder) -> tuple[Part, ...]:
         for static in finder.pruned(task, scope, predictor="static"):
             own = nearest(finder.pruned(task, scope), static.asked or 0.0)
             if own is not None:
-                skipped = f"{scope} {_at(finder, own)} against {finder.skipped(static).value:.0f} %"
+                skipped = f"{scope}{_at(finder, own)} against {finder.skipped(static).value:.0f} %"
                 says = f"{_metric(task)} a static mask loses beyond input-aware gates, {skipped}, above 0"
                 part = above(says, _contrast(own, static, Group.quality, _lost(task)), 0.0)
                 parts.append(_at_target(finder, part, own, static))
@@ -268,7 +268,7 @@ def _at(finder: Finder, group: Group | None) -> str:
     """What was asked for, and what it came to."""
     if group is None:
         return ""
-    return f"at {100 * (group.asked or 0):.0f} % ({finder.skipped(group).value:.0f} % achieved)"
+    return f" at {100 * (group.asked or 0):.0f} % ({finder.skipped(group).value:.0f} % achieved)"
 
 
 def _negated(estimate: Estimate | None) -> Estimate | None:

@@ -292,7 +292,12 @@ def _layer_panel(finder: Finder, group: Group, stack: Stack, title: str) -> Pane
         points = [_point(layer + shift, use) for layer, use in enumerate(uses)]
         lines.append(Line(name=_KINDS.get(kind, kind), points=points))
     return Panel(
-        title=title, x_axis="layer, from the input", y_axis="% of inputs that run it", lines=lines, is_percent=True
+        title=title,
+        x_axis="layer, from the input",
+        y_axis="% of inputs that run it",
+        lines=lines,
+        is_percent=True,
+        counts_x=True,
     )
 
 

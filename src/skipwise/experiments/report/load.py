@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from skipwise.errors import SkipwiseError
 from skipwise.experiments.sweep.cells import RUNS_FOLDER
-from skipwise.experiments.sweep.folder import CELL_FILE, SWEEP_FILE, SYSTEMS_FILE, CellFolder
+from skipwise.experiments.sweep.folder import CELL_FILE, SEARCH_FILE, SWEEP_FILE, SYSTEMS_FILE, CellFolder
 from skipwise.experiments.sweep.results import counts_of, metric_of, seconds_of
 from skipwise.experiments.sweep.rows import CLOSED_BIT, OPEN_BIT, TidyRow, read_rows
 from skipwise.gating import GateSite
@@ -69,6 +69,8 @@ class SweepData:
     """How the first cell was evaluated: `describe_settings`."""
     evaluation: Mapping[str, Any]
     """The section `evaluation` of the sweep."""
+    search: tuple[Mapping[str, Any], ...] = ()
+    """What was tried on dev: rows of `search.jsonl`."""
 
 
 def load_sweep_data(root: Path) -> SweepData:
@@ -102,7 +104,12 @@ def load_sweep_data(root: Path) -> SweepData:
         missing=tuple(path.name for path in cells if path not in done),
         settings=described[0]["systems"][0]["settings"],
         evaluation=json.loads((done[0] / CELL_FILE).read_text(encoding="utf-8"))["evaluation"],
+        search=_search_rows(root / SEARCH_FILE),
     )
+
+
+def _search_rows(path: Path) -> tuple[Mapping[str, Any], ...]:
+    return tuple(read_rows(path)) if path.is_file() else ()
 
 
 def _samples(rows: Iterable[TidyRow], columns: Sequence[int], num_sites: int) -> list[Sample]:

@@ -17,6 +17,7 @@ from skipwise.experiments.report.figures import Picture
 from skipwise.experiments.report.finder import Finder
 from skipwise.experiments.report.groups import Group
 from skipwise.experiments.report.load import SweepData
+from skipwise.experiments.report.search_table import search_table
 from skipwise.experiments.report.verdicts import Claim, Part
 
 DASH = "–"
@@ -33,6 +34,7 @@ def page(finder: Finder, claims: Sequence[Claim], pictures: Sequence[tuple[Pictu
         _section("Claims", _claims_table(claims), id_="claims"),
         _section("Figures", "".join(_figure(picture, path) for picture, path in pictures), id_="figures"),
         _section("All systems", _systems_table(finder), id_="systems"),
+        _section("Chosen on dev", search_table(data.search), id_="search") if data.search else "",
         _section("How it was measured", _settings(data), id_="settings"),
     ]
     return (
@@ -77,7 +79,7 @@ def _claims_table(claims: Sequence[Claim]) -> str:
         )
         rows += [_part_row(part) for part in claim.parts]
     head = '<tr><th>claim</th><th>measured</th><th class="number">value [95 % interval]</th><th>verdict</th></tr>'
-    return f'{intro}<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+    return f'{intro}<div class="wide"><table><thead>{head}</thead>{"".join(rows)}</table></div>'
 
 
 def _part_row(part: Part) -> str:
@@ -122,7 +124,8 @@ def _systems_table(finder: Finder) -> str:
         f"<th{' class=number' if place >= _NUM_LEFT else ''}>{name}</th>" for place, name in enumerate(_COLUMNS)
     )
     groups = sorted(finder.groups, key=lambda g: (g.task, g.label("run"), g.condition, g.asked or 0.0))
-    return f'<div class="wide"><table><tr>{head}</tr>{"".join(_system_row(finder, g) for g in groups)}</table></div>'
+    rows = "".join(_system_row(finder, group) for group in groups)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>{rows}</table></div>'
 
 
 def _system_row(finder: Finder, group: Group) -> str:

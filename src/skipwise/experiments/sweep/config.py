@@ -32,6 +32,25 @@ class KnockOutSection(Section):
     """Dev utterances that judge, with every task."""
 
 
+class SearchSection(Section):
+    """Values of some keys tried for every run at its first seed, and the best on dev taken for all its seeds."""
+
+    keys: dict[str, list[Any]] = Field(min_length=1)
+    """Dotted key of a recipe -> its candidates: every combination of those that change something for a run."""
+    metric: Literal["mean_error", "wer", "bleu"] = "mean_error"
+    """What decides: `mean_error` is the mean over tasks of WER and of 100 - BLEU, lower is better; `wer` and `bleu` are
+    those of the tasks that they score."""
+    limit: int | None = Field(default=90, ge=1)
+    """So many dev utterances, spread evenly over the data; None for all."""
+
+    @model_validator(mode="after")
+    def _there_is_a_choice(self) -> SearchSection:
+        for key, values in self.keys.items():
+            if len(values) < 2 or any(value in values[:place] for place, value in enumerate(values)):
+                raise ValueError(f"keys.{key} must have at least two different values, got {values}")
+        return self
+
+
 class EvaluationSection(Section):
     """How every run is evaluated: all its systems on the same batches, taking turns."""
 
@@ -94,6 +113,8 @@ class SweepConfig(Section):
     """Dotted key -> values: every combination is a run."""
     runs: dict[str, Overrides] = Field(default_factory=dict)
     """More runs by name; where a value is a list of a scalar key, each is a run."""
+    search: SearchSection | None = None
+    """Choices on dev, made before anything is evaluated on test."""
     evaluation: EvaluationSection = EvaluationSection()
 
     @model_validator(mode="after")
@@ -106,6 +127,14 @@ class SweepConfig(Section):
         for name in self.runs:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"a run's name may have letters, digits, '.', '_' and '-', got {name!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_searched_is_not_fixed(self) -> SweepConfig:
+        for key in self.search.keys if self.search is not None else ():
+            fixed = [name for name, run in {"grid": self.grid, **self.runs}.items() if key in run]
+            if fixed:
+                raise ValueError(f"search.keys.{key} is also in {fixed[0]}: leave it out of one of them")
         return self
 
 
@@ -131,4 +160,8 @@ def load_sweep(path: str | Path) -> SweepConfig:
     return config.model_copy(update={"base": path.parent / config.base})
 
 
-_NESTED: Mapping[str, type[Section]] = {"evaluation": EvaluationSection, "knock_out": KnockOutSection}
+_NESTED: Mapping[str, type[Section]] = {
+    "evaluation": EvaluationSection,
+    "knock_out": KnockOutSection,
+    "search": SearchSection,
+}

@@ -20,6 +20,8 @@ from skipwise.training.trainer import newest_checkpoint, step_of
 
 SWEEP_FILE = "sweep.json"
 """Names the cells of a sweep: what else lies beside them, of an earlier version of it, is none."""
+SEARCH_FILE = "search.jsonl"
+"""What was tried on dev for each run, and what was chosen."""
 CELL_FILE = "cell.json"
 ROWS_FILE = "rows.jsonl"
 SYSTEMS_FILE = "systems.json"
