@@ -242,6 +242,20 @@ def reference_model() -> Path:
     return folder
 
 
+def shipped_clips() -> Path:
+    """Return the manifest of the clips that come with the package.
+
+    Raises:
+        SkipwiseError: if this installation lacks them.
+    """
+    manifest = Path(str(files("skipwise"))) / "assets" / "clips" / "manifest.jsonl"
+    if not manifest.is_file():
+        raise SkipwiseError(
+            f"this installation has no clips: {manifest} is missing. Name a manifest with --clips, or install it again."
+        )
+    return manifest
+
+
 def _warn_untrained(model: SpeechModel[nn.Module, Vocabulary], what: str) -> None:
     warnings.warn(
         f"{model.name} was not trained with {what}: expect invented text. Use a model that was, such as an OWSM.",

@@ -39,8 +39,13 @@ def test_bars_are_milliseconds_per_token() -> None:
         f"{work}, beam {beam}": {"token": {"median_s": value * beam}}
         for work, value in (("espnet", 0.05), ("espnet once", 0.02), ("fp32", 0.01))
         for beam in (1, 5)
-    } | {"espnet, encoder": {"encoder": {"median_s": 1.0}}}
+    } | {"espnet, encoder": {"encoder": {"median_s": 1.0}}, "fp32, to <eos>, beam 1": {"decoder": {"median_s": 1.0}}}
+    rounds |= {"fp32, half of the decoder, beam 5": {"token": {"median_s": 0.02}}}
     figure = beside_espnet({"settings": SETTINGS, "by_audio": {"10 s": {"rounds": rounds}}})
     assert len(figure.axes) == 2
     assert [bar.get_width() for bar in figure.axes[0].patches if isinstance(bar, Rectangle)] == [50.0, 20.0, 10.0]
-    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["espnet", "espnet once", "fp32"]
+    names = ["espnet", "espnet once", "fp32", "fp32, half of the decoder"]
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == names
+    bars = [bar for bar in figure.axes[1].patches if isinstance(bar, Rectangle)]
+    espnet, once, dense, pruned = (bar.get_facecolor() for bar in bars)
+    assert espnet == once and len({espnet, dense, pruned}) == 3

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from skipwise.cli.demo import _marked, _shared, shipped_clips
+from skipwise import pipeline
+from skipwise.cli.demo import _marked, _shared
 from skipwise.cli.main import app, run
 from skipwise.errors import SkipwiseError
 from tests.evaluation.corpus import write_corpus, write_gated_model
@@ -65,11 +66,9 @@ def test_a_model_without_gates_has_nothing_to_show(call: Call, tmp_path: Path) -
 
 
 def test_missing_clips_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import importlib.resources
-
-    monkeypatch.setattr(importlib.resources, "files", lambda name: tmp_path)
+    monkeypatch.setattr(pipeline, "files", lambda name: tmp_path)
     with pytest.raises(SkipwiseError, match=r"has no clips: .*manifest.jsonl is missing"):
-        shipped_clips()
+        pipeline.shipped_clips()
 
 
 def styles(text: Text) -> dict[str, str]:

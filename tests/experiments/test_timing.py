@@ -47,3 +47,10 @@ def test_medians_and_all_seconds_are_written_down() -> None:
 def test_rounds_of_different_numbers_have_no_ratio() -> None:
     with pytest.raises(ValueError, match="shorter"):
         Rounds({"a": {"s": [1.0, 2.0]}, "b": {"s": [1.0]}}).ratio("a", "b", "s")
+
+
+def test_parts_of_works_add_up_round_by_round() -> None:
+    rounds = Rounds({"encoder": {"s": [1.0, 2.0]}, "decoder": {"t": [10.0, 20.0]}})
+    both = rounds.with_sums({"whole": [("encoder", "s"), ("decoder", "t")]})
+    assert both.seconds["whole"] == {"total": [11.0, 22.0]} and both.seconds["encoder"] == rounds.seconds["encoder"]
+    assert both.ratio("whole", "encoder", "total", fast_part="s").median == 11.0

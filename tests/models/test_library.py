@@ -13,6 +13,7 @@ import torch
 from skipwise.decoding import DecodeOptions
 from skipwise.errors import SkipwiseError
 from skipwise.gating import (
+    Budget,
     Context,
     GateAdapter,
     GateConfig,
@@ -25,7 +26,7 @@ from skipwise.gating import (
 )
 from skipwise.gating.adapter import GateBase
 from skipwise.gating.context import HIDEABLE_PARTS
-from skipwise.models import attach, detach, disable_gates, gate_summary, print_gate_summary
+from skipwise.models import attach, detach, disable_gates, gate_summary, planners, print_gate_summary
 from skipwise.models.attach import describe_base, fingerprint
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.loading import OwsmModel
@@ -107,6 +108,25 @@ def test_gates_that_cannot_share_a_batch_say_so(model: OwsmModel, config: dict[s
 def test_no_gates_at_all_are_no_library() -> None:
     with pytest.raises(SkipwiseError, match="needs one or more of them by name; got none"):
         LibraryPlanner({})
+
+
+def test_a_library_reads_the_weights_of_its_base_once(
+    model: OwsmModel, named: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described: list[object] = []
+
+    def describe(network: object) -> GateBase:
+        described.append(network)
+        return describe_base(network)
+
+    monkeypatch.setattr(planners, "describe_base", describe)
+    planners.planner_for(model, named, Budget())
+    assert described == [model.network]
+    planners.planner_for(model, {"dense": None}, Budget())
+    assert len(described) == 1, "without an adapter they are not read at all"
+    stranger = GateAdapter(GateConfig(), replace(named["both"].base, fingerprint="another"))
+    with pytest.raises(SkipwiseError, match="belongs to another base: it names owsm another"):
+        planners.planner_for(model, {**named, "stranger": stranger}, Budget())
 
 
 def test_extractors_that_differ_say_so(model: OwsmModel) -> None:

@@ -60,16 +60,17 @@ def _draw_curve(axes: Axes, points: Sequence[Mapping[str, Any]], colour: str) ->
 
 
 def beside_espnet(record: Mapping[str, Any]) -> Figure:
-    """Return bars: milliseconds per token of both ESPnets and of each precision, a panel a length and beam."""
+    """Return bars, a panel a length and beam: ms per token of both ESPnets and of our engine, dense and pruned."""
     panels = [
         (audio, beam, found) for audio, found in record["by_audio"].items() for beam in record["settings"]["beam_sizes"]
     ]
-    figure = new_figure(2.6 * len(panels) + 0.6, 3.0)
+    most = max(len(_with_tokens(found, f", beam {beam}")) for _, beam, found in panels)
+    figure = new_figure(3.4 * len(panels) + 0.6, 1.5 + 0.25 * most)
     for axes, (audio, beam, found) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         suffix = f", beam {beam}"
-        works = [name for name in found["rounds"] if name.endswith(suffix)]
+        works = _with_tokens(found, suffix)
         values = [1e3 * found["rounds"][name]["token"]["median_s"] for name in works]
-        colours = [GREY if name.startswith("espnet") else BLUE for name in works]
+        colours = [_colour(name.removesuffix(suffix)) for name in works]
         axes.barh(range(len(works)), values, color=colours, height=0.62)
         for place, value in enumerate(values):
             axes.text(value, place, f" {value:.1f}", va="center", fontsize=8, color=INK)
@@ -82,3 +83,15 @@ def beside_espnet(record: Mapping[str, Any]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{record['settings']['model']}: decoding, same weights and tokens", fontsize=10, color=INK)
     return figure
+
+
+def _with_tokens(found: Mapping[str, Any], suffix: str) -> list[str]:
+    """The works that decode to a fixed length."""
+    return [name for name, parts in found["rounds"].items() if name.endswith(suffix) and "token" in parts]
+
+
+def _colour(work: str) -> str:
+    """ESPnet's, our dense engine's, or the one of what is pruned: those name a precision and how."""
+    if work.startswith("espnet"):
+        return GREY
+    return ORANGE if ", " in work else BLUE

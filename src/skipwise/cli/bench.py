@@ -48,10 +48,11 @@ def bench(  # noqa: PLR0913 one argument is one option
     from rich.progress import Progress
 
     from skipwise.cli.tables import make_console
-    from skipwise.experiments.bench.run import ABOUT, QUICK, BenchRun, command_line
+    from skipwise.experiments.bench.run import QUICK, BenchRun, command_line
     from skipwise.experiments.bench.settings import BenchSettings
+    from skipwise.experiments.bench.table import CELLS
 
-    chosen = list(ABOUT) if names == ["all"] else list(names or QUICK)
+    chosen = list(CELLS) if names == ["all"] else list(names or QUICK)
     settings = BenchSettings(
         shape=shape,
         model=model,
@@ -68,7 +69,7 @@ def bench(  # noqa: PLR0913 one argument is one option
     run = BenchRun(settings, folder, resume=resume, command=command_line())
     console = make_console()
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        bars = {name: progress.add_task(name, total=1.0) for name in chosen if name in ABOUT}
+        bars = {name: progress.add_task(name, total=1.0) for name in chosen if name in CELLS}
         records = run.run(chosen, lambda name, share: progress.update(bars[name], completed=share))
     for name, record in records.items():
         _show(console, name, record)

@@ -44,7 +44,7 @@ def demo(
     from skipwise.atomic import atomic_write
     from skipwise.cli.tables import make_console
     from skipwise.data.manifest import read_manifest
-    from skipwise.pipeline import Transcriber
+    from skipwise.pipeline import Transcriber, shipped_clips
 
     console = make_console()
     utterances = read_manifest(clips or shipped_clips())
@@ -64,22 +64,6 @@ def demo(
     with atomic_write(output / SUMMARY_FILE) as file:
         json.dump(record, file, indent=2, ensure_ascii=False)
     console.print(f"Gate map: {output / GATE_MAP_FILE}\nNumbers:  {output / SUMMARY_FILE}")
-
-
-def shipped_clips() -> Path:
-    """Return the manifest of the clips that come with the package.
-
-    Raises:
-        SkipwiseError: if this installation lacks them.
-    """
-    from importlib.resources import files
-
-    manifest = Path(str(files("skipwise"))) / "assets" / "clips" / "manifest.jsonl"
-    if not manifest.is_file():
-        raise SkipwiseError(
-            f"this installation has no clips: {manifest} is missing. Name a manifest with --clips, or install it again."
-        )
-    return manifest
 
 
 def _compared(dense: Transcriber, pruned: Transcriber, utterances: Sequence[Utterance]) -> Comparison:

@@ -26,6 +26,7 @@ from skipwise.gating.shuffle import RecordingPlanner, ShuffledPlanner, ShuffleLe
 from skipwise.gating.sites import GateSite, Scope, Stack
 from skipwise.gating.steps import StepPlanner
 from skipwise.gating.stepwise import StepSampler
+from skipwise.gating.transplant import transplanted
 
 __all__ = [
     "OPEN_PLANNER",
@@ -71,4 +72,5 @@ __all__ = [
     "Unit",
     "as_vector",
     "sparsity_by_stack",
+    "transplanted",
 ]

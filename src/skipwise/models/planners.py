@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from skipwise.gating import (
     LibraryPlanner,
     Planner,
 )
+from skipwise.gating.adapter import GateBase
 from skipwise.gating.shuffle import followed_adapter
 from skipwise.models.attach import check_base, describe_base, device_of
 from skipwise.models.family import GATES_FOLDER, SpeechModel
@@ -44,8 +46,14 @@ def planner_for(model: SpeechModel, gates: Gates, budget: Budget) -> Planner:
     Raises:
         SkipwiseError: if the gates cannot be read, belong to another base, or know no such budget.
     """
+    described = lru_cache(partial(describe_base, model.network))  # reads all weights: once for all adapters
     if isinstance(gates, Mapping):
-        return LibraryPlanner({name: _one_of(model, one, budget) for name, one in gates.items()})
+        return LibraryPlanner({name: _one_of(model, one, budget, described) for name, one in gates.items()})
+    return _planner(model, gates, budget, described)
+
+
+def _planner(model: SpeechModel, gates: OneGates, budget: Budget, described: Callable[[], GateBase]) -> Planner:
+    """What decides by one's own gates; `described` returns what an adapter must know of its base."""
     held, beside = held_gates(model.network), model.folder / GATES_FOLDER
     if gates == "auto":
         gates = held.gate_adapter or (beside if beside.is_dir() else None)
@@ -67,14 +75,14 @@ def planner_for(model: SpeechModel, gates: Gates, budget: Budget) -> Planner:
         case _:
             adapter = GateAdapter.from_pretrained(gates)
     if adapter is not held.gate_adapter:  # an attached one was checked, and its base may be in training since
-        check_base(adapter, describe_base(model.network))
+        check_base(adapter, described())
     return AdapterPlanner(adapter.to(device_of(model.network)), budget)
 
 
-def _one_of(model: SpeechModel, gates: OneGates, budget: Budget) -> Planner:
+def _one_of(model: SpeechModel, gates: OneGates, budget: Budget, described: Callable[[], GateBase]) -> Planner:
     """One of several: a budget is for those of them that are adapters."""
     has_no_budget = gates in (None, "none") or isinstance(gates, GatePlan | Planner)
-    return planner_for(model, gates, Budget() if has_no_budget else budget)
+    return _planner(model, gates, Budget() if has_no_budget else budget, described)
 
 
 def model_for(model: SpeechModel, planner: Planner) -> SpeechModel:

@@ -1,12 +1,12 @@
-"""The benchmarks by name: each measures one thing of a subject and returns a record for JSON."""
+"""Benchmarks of the engine alone: each measures one thing of a subject and returns a record for JSON."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from typing import Any, final
+from typing import Any
 
 import torch
 
@@ -30,19 +30,6 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 MIXED_ROWS = 16
 
 _CLOSED_CALLS = 2000
-
-
-@final
-@dataclass(frozen=True)
-class Cell:
-    """One benchmark."""
-
-    about: str
-    """What it measures, in a line."""
-    measure: Callable[[Subject, BenchSettings, Callable[[], None]], Mapping[str, Any]]
-    """(subject, settings, tell that a round is done) -> record."""
-    num_rounds: Callable[[BenchSettings], int]
-    """Rounds that it will tell of."""
 
 
 def measure_dtypes(subject: Subject, settings: BenchSettings, on_round: Callable[[], None]) -> Mapping[str, Any]:
@@ -281,18 +268,3 @@ def measure_roofline(subject: Subject, settings: BenchSettings, on_round: Callab
 
 def _timed_part(name: str, work: Callable[[], object]) -> Mapping[str, float]:
     return {name: timed(work)}
-
-
-def _rounds(settings: BenchSettings) -> int:
-    return settings.rounds + 1
-
-
-CELLS: dict[str, Cell] = {
-    "dtypes": Cell(
-        "every precision: encoder, prefill, time per token", measure_dtypes, lambda s: len(s.audio_s) * (s.rounds + 1)
-    ),
-    "sparsity": Cell("time against sparsity, with the ideal", measure_sparsity, _rounds),
-    "batch": Cell("throughput against batch size; plans that differ against one", measure_batch, _rounds),
-    "planner": Cell("what deciding the plans takes", measure_planner, _rounds),
-    "roofline": Cell("bytes and operations a second against the machine's", measure_roofline, _rounds),
-}

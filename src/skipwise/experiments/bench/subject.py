@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from skipwise.decoding import DecodeOptions, search
 from skipwise.experiments.bench.settings import BenchSettings
@@ -44,11 +45,28 @@ _FILLER = "▁filler{}"
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class Ending:
+    """The row of an output layer that says `<eos>`."""
+
+    weight: Float[Tensor, " dim"]
+    bias: float
+
+    @torch.no_grad()
+    def write(self, layer: nn.Linear, token_id: int) -> None:
+        """Put it into an output layer, in place."""
+        layer.weight[token_id] = self.weight
+        layer.bias[token_id] = self.bias
+
+
+@final
 class Subject:
     """A model with an engine a precision."""
 
-    def __init__(self, model: OwsmModel, settings: BenchSettings) -> None:
+    def __init__(self, model: OwsmModel, settings: BenchSettings, ending: Ending | None = None) -> None:
         self.model, self.settings = model, settings
+        self.ending = ending
+        """How it was trained to say `<eos>`; None for random weights."""
         self._engines: dict[str, OwsmEngine] = {}
         self._generator = torch.Generator().manual_seed(settings.seed)
 
@@ -64,9 +82,12 @@ class Subject:
             model = load_owsm(reference_model())
         else:
             model = random_model(settings.shape, seed=settings.seed)
+        output, token = model.network.decoder.lm_head, model.network.config.eos_token_id
+        is_trained = settings.model is not None or settings.shape == "reference"
         with torch.no_grad():
-            model.network.decoder.lm_head.bias[model.network.config.eos_token_id] = _NEVER
-        return cls(model, settings)
+            ending = Ending(output.weight[token].clone(), output.bias[token].item()) if is_trained else None
+            output.bias[token] = _NEVER
+        return cls(model, settings, ending)
 
     @property
     def network(self) -> OwsmNetwork:

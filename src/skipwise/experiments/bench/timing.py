@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
+
+from skipwise.experiments.bench.journal import KeptRounds, RoundSeconds
 
 Parts = Mapping[str, float]
 """Seconds by name of the part."""
@@ -37,6 +39,22 @@ class Rounds:
     def __init__(self, seconds: Mapping[str, Mapping[str, list[float]]]) -> None:
         self.seconds = {work: {part: list(values) for part, values in parts.items()} for work, parts in seconds.items()}
 
+    @classmethod
+    def of(cls, rounds: Sequence[RoundSeconds]) -> Rounds:
+        """Return the seconds of rounds in which the same works took turns."""
+        names = list(rounds[0]) if rounds else []
+        return cls(
+            {name: {part: [found[name][part] for found in rounds] for part in rounds[0][name]} for name in names}
+        )
+
+    def with_sums(self, sums: Mapping[str, Sequence[tuple[str, str]]]) -> Rounds:
+        """Return these rounds and, by name, works whose one part `total` adds up parts (work, part) of others."""
+        added = {
+            name: {"total": [sum(values) for values in zip(*(self.seconds[w][p] for w, p in parts), strict=True)]}
+            for name, parts in sums.items()
+        }
+        return Rounds({**self.seconds, **added})
+
     def median_s(self, work: str, part: str) -> float:
         """Return the median over rounds."""
         return statistics.median(self.seconds[work][part])
@@ -53,18 +71,33 @@ class Rounds:
 
 
 def take_turns(
-    works: Mapping[str, Work], *, rounds: int, warm_up: int = 1, on_round: Callable[[], None] | None = None
+    works: Mapping[str, Work],
+    *,
+    rounds: int,
+    warm_up: int = 1,
+    on_round: Callable[[], None] | None = None,
+    kept: KeptRounds | None = None,
 ) -> Rounds:
-    """Run every work once a round, forwards and backwards in turn; warm-up rounds are not counted."""
-    seconds: dict[str, dict[str, list[float]]] = {name: {} for name in works}
-    for number in range(warm_up + rounds):
-        for name in list(works)[:: 1 if number % 2 == 0 else -1]:
-            for part, value in works[name]().items():
-                if number >= warm_up:
-                    seconds[name].setdefault(part, []).append(value)
+    """Run every work once a round, forwards and backwards in turn; warm-up rounds are not counted.
+
+    With `kept` every round is noted when it ends, and those that are noted already are not run again. A run that goes
+    on warms up anew.
+
+    Raises:
+        SkipwiseError: if other works took turns in the rounds that are noted.
+    """
+    done: list[RoundSeconds] = [] if kept is None else kept.load(works)
+    missing = range(len(done), rounds)
+    for number in [*range(-warm_up, 0), *missing] if missing else []:
+        order = list(works)[:: 1 if (number + warm_up) % 2 == 0 else -1]
+        seconds = {name: dict(works[name]()) for name in order}
+        if number >= 0:
+            done.append(seconds)
+            if kept is not None:
+                kept.add(seconds)
         if on_round is not None:
             on_round()
-    return Rounds(seconds)
+    return Rounds.of(done)
 
 
 FEW_TOKENS = 2

@@ -5,6 +5,7 @@ Shapes: B utterances, K beams of each, L new positions, D width, V vocabulary.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import final
@@ -58,6 +59,12 @@ class PackedDecoder:
     def num_output_bytes(self) -> int:
         """Bytes of weights that the output layer reads."""
         return self._output.num_weight_bytes
+
+    def with_output(self, output: Projection) -> PackedDecoder:
+        """Return a decoder with another output layer; all else is shared with this one."""
+        other = copy.copy(self)
+        other._output = output
+        return other
 
     def start(self, encoded: SpeechStates, gates: DecoderGates = None) -> DecoderState:
         """Return the state of a new search over a batch of utterances, one hypothesis each.
