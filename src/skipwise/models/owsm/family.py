@@ -11,7 +11,7 @@ from skipwise.features import SpeechStates
 from skipwise.models.family import DecoderGates, EncoderGates, HeldGates, ModelFamily, NetworkDescription
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.engine import OwsmEngine
-from skipwise.models.owsm.loading import MODEL_TYPE, base_state
+from skipwise.models.owsm.loading import MODEL_TYPE
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.precision import Dtype
 
@@ -37,7 +37,7 @@ class OwsmFamily(ModelFamily):
         )
 
     def base_state(self, network: nn.Module) -> dict[str, Tensor]:
-        return base_state(_owsm(network))
+        return _owsm(network).base_state()
 
     def held(self, network: nn.Module) -> HeldGates:
         return _owsm(network)
