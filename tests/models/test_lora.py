@@ -9,7 +9,6 @@ from skipwise.errors import SkipwiseError
 from skipwise.gating import GateAdapter, GateConfig, LoraWeights
 from skipwise.models.attach import attach, describe_base, detach
 from skipwise.models.lora import changed_copy
-from skipwise.models.owsm.loading import base_state
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.pipeline import Transcriber
 from tests.tiny import tiny_model, tiny_network, tone
@@ -39,7 +38,7 @@ def test_attach_makes_the_changes_and_detach_takes_them_back_bit_by_bit():
     for name, tensor in before.items():
         changed = not torch.equal(network.state_dict()[name], tensor)
         assert changed == (name.removesuffix(".weight") in LAYERS), name
-        assert torch.equal(base_state(network)[name], tensor), name
+        assert torch.equal(network.base_state()[name], tensor), name
     assert describe_base(network).fingerprint == fingerprint
     assert detach(network) is adapter
     assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in before.items())

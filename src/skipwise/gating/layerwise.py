@@ -14,13 +14,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from skipwise.errors import SkipwiseError
 from skipwise.gating.branch import ALL_OPEN, LayerGates
 from skipwise.gating.context import ContextIds
 from skipwise.gating.draws import RowDraws
 from skipwise.gating.plan import GatePlan, GateSample, all_but_least_likely, open_where_likelier
 from skipwise.gating.predictors import LayerPredictor
 from skipwise.gating.relaxation import Sampling
-from skipwise.gating.sites import GateSite
+from skipwise.gating.sites import GateSite, Stack
+from skipwise.gating.steps import StepPlanner
 
 
 class LayerwiseGates(ABC):
@@ -33,6 +35,32 @@ class LayerwiseGates(ABC):
 
 StackGates = Sequence[LayerGates] | LayerwiseGates | None
 """What the layers of a stack follow: gates decided before, gates decided on the way, or none: all open."""
+
+
+def stack_gates(
+    gates: GatePlan | GateSample | LayerwiseGates | StepPlanner | None,
+    stack: Stack,
+    hidden: Float[Tensor, "batch time dim"],
+    num_layers: int,
+) -> StackGates:
+    """Return what the layers of a stack follow when `hidden` enters the first of them.
+
+    Raises:
+        SkipwiseError: if a plan has several rows, but not one for each of the batch; for gates of every step, which
+            whole prefixes follow as the plan that a `StepPlanner` makes of them.
+    """
+    match gates:
+        case StepPlanner():
+            raise SkipwiseError(
+                "this stack does not follow gates of every step. Take gates that are decided once an utterance "
+                '(granularity="utterance").'
+            )
+        case None | LayerwiseGates():
+            return gates
+        case GatePlan():  # rows that a plan lacks would silently be closed
+            return gates.expand(hidden.shape[0]).layer_gates(stack, num_layers, hidden.device)
+        case GateSample():
+            return gates.layer_gates(stack, num_layers, hidden.device)
 
 
 def gates_of_layer(gates: StackGates, index: int, pool: Callable[[], Float[Tensor, "batch dim"]]) -> LayerGates:

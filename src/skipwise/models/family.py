@@ -46,6 +46,29 @@ class HeldGates(Protocol):
     """The base's own weights of layers that the attached adapter changes, by the layers' names."""
 
 
+class GateHolder(nn.Module):
+    """A network that holds its gates itself, as `HeldGates` says: for models whose own code takes gates.
+
+    An adapter is one of its modules while it is attached; the keys of the state dict are the base's otherwise.
+    """
+
+    gate_adapter: GateAdapter | None
+    forced_planner: Planner | None
+    base_weights: dict[str, nn.Parameter]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_module("gate_adapter", None)
+        self.forced_planner = None
+        self.base_weights = {}
+
+    def base_state(self) -> dict[str, Tensor]:
+        """Return the weights of the base alone: neither those of an attached adapter, nor its changes (LoRA)."""
+        own = {f"{name}.weight": weight.detach() for name, weight in self.base_weights.items()}
+        state = self.state_dict().items()
+        return {key: own.get(key, tensor) for key, tensor in state if key.partition(".")[0] != "gate_adapter"}
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class NetworkDescription:

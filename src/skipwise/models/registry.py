@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any, final
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final, final
 
 from torch import nn
 
@@ -33,15 +35,22 @@ class FamilyEntry:
         return family
 
 
-_ENTRIES: dict[str, FamilyEntry] = {}
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Family:
+    """A family that is there already."""
+
+    family: GateFamily[Any, Any]
+    classes: tuple[str, ...]
+
+    def load(self) -> GateFamily[Any, Any]:
+        return self.family
 
 
-def register_family(entry: FamilyEntry) -> None:
-    """Make skipwise know a family, or another version of one."""
-    _ENTRIES[entry.model_type] = entry
+ENTRY_POINTS: Final = "skipwise.families"
+"""The group of entry points by which an installed package makes its families known."""
 
-
-register_family(
+_BUILT_IN: Final = (
     FamilyEntry(
         model_type="owsm",
         classes=(
@@ -49,18 +58,12 @@ register_family(
             "skipwise.models.owsm.modeling.OwsmForConditionalGeneration",
         ),
         module="skipwise.models.owsm.family",
-    )
-)
-register_family(
+    ),
     FamilyEntry(
         model_type="whisper",
         classes=("transformers.models.whisper.modeling_whisper.WhisperForConditionalGeneration",),
         module="skipwise.models.whisper.family",
-    )
-)
-
-
-register_family(
+    ),
     FamilyEntry(
         model_type="espnet",
         classes=(
@@ -70,9 +73,7 @@ register_family(
         ),
         module="skipwise.models.foreign_family",
         attribute="ESPNET",
-    )
-)
-register_family(
+    ),
     FamilyEntry(
         model_type="ctc",
         classes=(
@@ -83,8 +84,73 @@ register_family(
         ),
         module="skipwise.models.foreign_family",
         attribute="CTC",
-    )
+    ),
 )
+
+_KNOWN: dict[str, FamilyEntry | _Family] = {entry.model_type: entry for entry in _BUILT_IN}
+
+
+def register_family(family: GateFamily[Any, Any], *models: type) -> None:
+    """Make skipwise know a family under its name; gates go on its `models` and on classes that derive from them.
+
+    A package does the same without being imported: its entry point in the group `skipwise.families` names a
+    `FamilyEntry`.
+
+    Raises:
+        SkipwiseError: if no model class is given, or the name or a class belongs to another family.
+    """
+    if not models:
+        raise SkipwiseError(
+            f"a family is found by the classes of its models; got none for {family.name!r}. Call "
+            "register_family(family, TheModel)."
+        )
+    _add(family.name, _Family(family=family, classes=tuple(map(_full_name, models))))
+
+
+def unregister_family(name: str) -> None:
+    """Make skipwise forget a family, as before its cell in a notebook runs again.
+
+    Raises:
+        SkipwiseError: if there is none of that name.
+    """
+    if name not in _KNOWN:
+        raise SkipwiseError(f"there is no family {name!r} to forget. Known: {', '.join(sorted(_KNOWN))}.")
+    del _KNOWN[name]
+
+
+def _add(name: str, known: FamilyEntry | _Family) -> None:
+    if name in _KNOWN:
+        raise SkipwiseError(
+            f"there is a family {name!r} already, for {', '.join(_KNOWN[name].classes)}. Give yours another name, or "
+            f"call unregister_family({name!r}) first."
+        )
+    for other, entry in _KNOWN.items():
+        if taken := sorted(set(entry.classes).intersection(known.classes)):
+            raise SkipwiseError(
+                f"{', '.join(taken)} belongs to the family {other!r} already; {name!r} wants it too. Register a class "
+                f"that derives from it, or call unregister_family({other!r}) first."
+            )
+    _KNOWN[name] = known
+
+
+@cache
+def _add_installed() -> None:
+    """Make the families of installed packages known: asked once, when a model belongs to none of the others."""
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            entry = point.load()
+        except Exception as error:  # whatever a foreign package does
+            raise SkipwiseError(
+                f"the family {point.name!r} of the package {_package(point)} cannot be loaded: {error}. Repair or "
+                "uninstall it."
+            ) from error
+        if not isinstance(entry, FamilyEntry):
+            raise SkipwiseError(
+                f"the entry point {point.name!r} of the package {_package(point)} must name a "
+                f"skipwise.models.registry.FamilyEntry, got {type(entry).__name__}."
+            )
+        if _KNOWN.get(entry.model_type) != entry:
+            _add(entry.model_type, entry)
 
 
 def family_called(model_type: str) -> GateFamily[Any, Any]:
@@ -113,11 +179,13 @@ def gate_family_of(model: object) -> GateFamily[Any, Any]:
     Raises:
         SkipwiseError: if there is none.
     """
-    ancestors = {f"{ancestor.__module__}.{ancestor.__qualname__}" for ancestor in type(model).__mro__}
-    for entry in _ENTRIES.values():
-        if ancestors.intersection(entry.classes):
-            return entry.load()
-    known = sorted(name.rpartition(".")[2] for entry in _ENTRIES.values() for name in entry.classes)
+    found = _nearest(type(model))
+    if found is None:
+        _add_installed()
+        found = _nearest(type(model))
+    if found is not None:
+        return found.load()
+    known = sorted(name.rpartition(".")[2] for entry in _KNOWN.values() for name in entry.classes)
     raise SkipwiseError(
         f"gates go on one of {', '.join(known)}; got a {type(model).__name__}. Load one of those, or register the "
         "family of this model with skipwise.models.registry.register_family."
@@ -127,3 +195,20 @@ def gate_family_of(model: object) -> GateFamily[Any, Any]:
 def held_gates(network: object) -> HeldGates:
     """Return what is put on a network now."""
     return gate_family_of(network).held(network)
+
+
+def _nearest(model: type) -> FamilyEntry | _Family | None:
+    """The family that a class belongs to, by its nearest ancestor that is known."""
+    for name in map(_full_name, model.__mro__):
+        for entry in _KNOWN.values():
+            if name in entry.classes:
+                return entry
+    return None
+
+
+def _full_name(model: type) -> str:
+    return f"{model.__module__}.{model.__qualname__}"
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value

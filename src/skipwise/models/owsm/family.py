@@ -23,7 +23,7 @@ from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.fresh import fresh_owsm, take_encoder
 from skipwise.models.owsm.front_end import OwsmFrontEnd
-from skipwise.models.owsm.loading import MODEL_TYPE, OwsmModel, base_state, save_owsm
+from skipwise.models.owsm.loading import MODEL_TYPE, OwsmModel, save_owsm
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.vocabulary import OwsmVocabulary
 from skipwise.models.precision import Dtype
@@ -54,7 +54,7 @@ class OwsmFamily(TrainableFamily):
         )
 
     def base_state(self, network: nn.Module) -> dict[str, Tensor]:
-        return base_state(_owsm(network))
+        return _owsm(network).base_state()
 
     def held(self, network: nn.Module) -> HeldGates:
         return _owsm(network)

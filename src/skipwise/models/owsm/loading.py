@@ -84,18 +84,8 @@ def save_owsm(
     """
     with atomic_dir(folder) as aside:
         write_config(aside, network.config, dtype)
-        write_weights(aside, {name: tensor.to(dtype) for name, tensor in base_state(network).items()})
+        write_weights(aside, {name: tensor.to(dtype) for name, tensor in network.base_state().items()})
         vocabulary.save(aside)
-
-
-def base_state(network: OwsmNetwork) -> dict[str, Tensor]:
-    """Return the weights of the base alone: those of an attached adapter, and its changes, are not among them."""
-    own = {f"{name}.weight": weight.detach() for name, weight in network.base_weights.items()}
-    return {
-        name: own.get(name, tensor)
-        for name, tensor in network.state_dict().items()
-        if not name.startswith("gate_adapter.")
-    }
 
 
 def model_place(source: str | Path) -> Path:

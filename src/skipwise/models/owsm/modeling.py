@@ -41,7 +41,7 @@ from skipwise.models.attach import planner_of
 from skipwise.models.owsm.configuration import OwsmConfig
 from skipwise.models.owsm.engine import pack_decoder
 from skipwise.models.owsm.generation import NoTimestamps, OneTokenAFrame, OwsmCache
-from skipwise.models.owsm.loading import GATES_FOLDER, MODEL_TYPE, base_state
+from skipwise.models.owsm.loading import GATES_FOLDER, MODEL_TYPE
 from skipwise.models.owsm.loss import IGNORED_LABEL, attention_loss, ctc_loss
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.processing import OwsmFeatureExtractor, OwsmProcessor, OwsmTokenizer
@@ -106,7 +106,7 @@ class OwsmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self, save_directory: Any, *args: Any, state_dict: dict[str, Tensor] | None = None, **kwargs: Any
     ) -> None:
         """Write the base, and the attached adapter, if there is one, into `gates/` beside it."""
-        weights = {KEY_PREFIX + name: tensor for name, tensor in base_state(self.model).items()}
+        weights = {KEY_PREFIX + name: tensor for name, tensor in self.model.base_state().items()}
         if state_dict is not None:  # trainers pass gathered weights
             weights = {name: tensor for name, tensor in state_dict.items() if not name.startswith(_ADAPTER_PREFIX)}
         super().save_pretrained(save_directory, *args, state_dict=weights, **kwargs)

@@ -13,10 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from skipwise.features import SpeechStates, extract_features
-from skipwise.gating import GateAdapter, GatePlan, GateSample, LayerwiseGates, Planner, StepPlanner, StepSampler
+from skipwise.gating import GatePlan, GateSample, LayerwiseGates, StepPlanner, StepSampler
 from skipwise.gating.branch import LayerGates
 from skipwise.gating.steps import PrefixMeans
 from skipwise.models.engine.branches import Source
+from skipwise.models.family import GateHolder
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.decoder import OwsmDecoder
 from skipwise.models.owsm.encoder import OwsmEncoder
@@ -27,25 +28,16 @@ _CTC_FRAMES_AT_ONCE = 64
 
 
 @final
-class OwsmNetwork(nn.Module):
+class OwsmNetwork(GateHolder):
     """Feature normalisation, encoder, CTC head and decoder. Plans come in as arguments."""
 
     feature_mean: Tensor
     feature_std: Tensor
-    gate_adapter: GateAdapter | None
-    """The gates that `attach` put on."""
-    forced_planner: Planner | None
-    """What a `gated` block follows instead."""
-    base_weights: dict[str, nn.Parameter]
-    """The base's own weights of layers that the attached adapter changes, by the layers' names."""
 
     def __init__(self, config: OwsmArchitecture) -> None:
         super().__init__()
         config.check()
         self.config = config
-        self.register_module("gate_adapter", None)
-        self.forced_planner = None
-        self.base_weights = {}
         self.register_buffer("feature_mean", torch.zeros(config.num_mel_bins))
         self.register_buffer("feature_std", torch.ones(config.num_mel_bins))
         self.encoder = OwsmEncoder(config)

@@ -17,9 +17,8 @@ from transformers.masking_utils import create_causal_mask
 from transformers.models.whisper.modeling_whisper import WhisperDecoderLayer, WhisperEncoderLayer
 
 from skipwise.features import SpeechStates
-from skipwise.gating import GatePlan, GateSample, GateSite, LayerwiseGates, StepSampler
-from skipwise.gating.layerwise import StackGates, gates_of_layer
-from skipwise.gating.sites import Stack
+from skipwise.gating import GatePlan, GateSite, StepSampler
+from skipwise.gating.layerwise import gates_of_layer, stack_gates
 from skipwise.gating.steps import PrefixMeans, StepPlanner
 from skipwise.models.family import DecoderGates, EncoderGates
 from skipwise.models.prompt import mean_over, prompt_positions
@@ -74,7 +73,7 @@ def encode(model: WhisperForConditionalGeneration, embedded: SpeechStates, gates
     encoder = model.model.encoder
     hidden = embedded.states + encoder.embed_positions.weight[: embedded.states.shape[1]]
     hidden = F.dropout(hidden, p=encoder.dropout, training=encoder.training)
-    followed = _stack_gates(gates, "encoder", hidden, len(encoder.layers))
+    followed = stack_gates(gates, "encoder", hidden, len(encoder.layers))
     for index, layer in enumerate(encoder.layers):
         assert isinstance(layer, WhisperEncoderLayer)
         of_layer = gates_of_layer(followed, index, embedded.with_states(hidden).pooled)
@@ -108,7 +107,7 @@ def decode(
         past_key_values=cache,
         position_ids=position_ids,
     )
-    followed = _stack_gates(gates, "decoder", hidden, len(decoder.layers))
+    followed = stack_gates(gates, "decoder", hidden, len(decoder.layers))
     deciding = prompt_positions(tokens, int(model.config.decoder_start_token_id or 0))
     for index, layer in enumerate(decoder.layers):
         assert isinstance(layer, WhisperDecoderLayer)
@@ -131,16 +130,3 @@ def _step_plan(
     """The gates that a step planner decides for each position of whole prefixes."""
     embedded, means = said(model, tokens)
     return GatePlan(planner.sites, planner.gates(embedded[:, None], means[:, None])[:, 0])
-
-
-def _stack_gates(
-    gates: GatePlan | GateSample | LayerwiseGates | None, stack: Stack, hidden: Tensor, num: int
-) -> StackGates:
-    """What the layers of a stack follow."""
-    match gates:
-        case None | LayerwiseGates():
-            return gates
-        case GatePlan():
-            return gates.expand(hidden.shape[0]).layer_gates(stack, num, hidden.device)
-        case GateSample():
-            return gates.layer_gates(stack, num, hidden.device)
