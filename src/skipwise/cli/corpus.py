@@ -1,4 +1,4 @@
-"""`skipwise corpus`: make the synthetic parliament corpus, and check it."""
+"""`skipwise corpus`: bring data of one's own, or make the synthetic parliament corpus, and check it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skipwise.cli.corpus_import import import_data
 from skipwise.errors import SkipwiseError
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ SAMPLE_PAGE = "samples.html"
 corpus_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Make and check the synthetic parliament corpus (needs the extra `corpus`).",
+    help="Import data of your own; make and check the synthetic parliament corpus (needs the extra `corpus`).",
 )
+corpus_app.command(name="import")(import_data)
 
 
 @corpus_app.command()

@@ -84,7 +84,7 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     )
     wish = Wish(budget=Budget(sparsity=sparsity, exact=exact, unit=unit), cost_table=cost_table, speedup=speedup)
     transcriber = make_transcriber(model, gates, wish, device=device, dtype=dtype, options=decoding)
-    tasks = task or _tasks_of(transcriber, utterances)
+    tasks = task or tasks_of(transcriber, utterances)
     batches = make_batches(transcriber, utterances, tasks, batch_s=batch_s, seed=seed)
     own = None
     if shuffle is not None:
@@ -184,7 +184,12 @@ def _tell_shuffled(console: Console, own: Evaluation, shuffled: Evaluation) -> d
     return {"unshuffled": own.to_dict(), "differences": found}
 
 
-def _tasks_of(transcriber: Transcriber, utterances: Sequence[Utterance]) -> list[str]:
+def tasks_of(transcriber: Transcriber, utterances: Sequence[Utterance]) -> list[str]:
+    """Return the tasks that a model knows and utterances have references for.
+
+    Raises:
+        SkipwiseError: if there is none.
+    """
     from skipwise.evaluation.rows import has_reference
 
     tasks = [task for task in transcriber.tasks if any(has_reference(utterance, task) for utterance in utterances)]

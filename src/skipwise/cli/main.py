@@ -22,6 +22,7 @@ from skipwise.cli.embed import embed
 from skipwise.cli.evaluate import evaluate
 from skipwise.cli.report import report
 from skipwise.cli.sweep import sweep
+from skipwise.cli.tradeoff import tradeoff
 from skipwise.cli.train import train
 from skipwise.cli.transcribe import transcribe
 from skipwise.errors import SkipwiseError, SkipwiseWarning
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 app.command()(transcribe)
 app.command()(evaluate)
+app.command()(tradeoff)
 app.command()(train)
 app.command()(convert)
 app.command()(embed)

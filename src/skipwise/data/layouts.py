@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from skipwise.data.audiofolder import METADATA, read_audiofolder
+from skipwise.data.beside import has_texts_beside, read_beside
 from skipwise.data.europarl_st import is_europarl_st, read_europarl_st
 from skipwise.data.gathering import Gathering
 from skipwise.data.kaldi import WAV_SCP, read_kaldi
@@ -17,17 +18,12 @@ from skipwise.data.lines import json_object, named_or_left_out, numbered_lines
 from skipwise.data.manifest import Utterance, read_manifest
 from skipwise.data.nemo import read_nemo
 from skipwise.data.parquet import SUFFIX, read_parquet
+from skipwise.data.splits import ALL_SPLIT_NAMES, SPLIT_NAMES
 from skipwise.errors import SkipwiseError
 
 _JSON_LINES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 _LINES_TO_TELL = 20
 """So many lines at the start of a file may be bad before its layout can no longer be told."""
-
-_SPLITS = {
-    "train": ("train", "training"),
-    "dev": ("dev", "validation", "valid", "val"),
-    "test": ("test", "testing"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +39,19 @@ class Layout:
     """Field by which lines of JSON are known to be of it."""
     marks: tuple[str, ...] = ()
     """Files by which a folder is known to be of it."""
+    is_in: Callable[[Path], bool] | None = None
+    """Whether a folder is of it, where no file of a fixed name tells."""
     suffix: str | None = None
     """Ending by which a file is known to be of it."""
+
+    def knows(self, folder: Path) -> bool:
+        """Whether a folder is of this layout."""
+        return any((folder / mark).is_file() for mark in self.marks) or (self.is_in is not None and self.is_in(folder))
+
+
+def _has_texts_beside(folder: Path) -> bool:
+    """Whether a folder is audio and texts, and no lists of splits were made of it."""
+    return not _named_for(_data_files(folder), ALL_SPLIT_NAMES) and has_texts_beside(folder)
 
 
 def _read_own(path: Path, found: Gathering) -> None:
@@ -75,6 +82,12 @@ LAYOUTS = (
         looks=f"an audio folder of Hugging Face datasets (`{'`, `'.join(METADATA)}`)",
         read=read_audiofolder,
         marks=METADATA,
+    ),
+    Layout(
+        name="audio and texts",
+        looks="a folder of audio files with their texts beside them (`a.wav`, `a.txt`)",
+        read=read_beside,
+        is_in=_has_texts_beside,
     ),
     Layout(
         name="parquet", looks="parquet files with a column `audio` (FLEURS, CoVoST 2)", read=read_parquet, suffix=SUFFIX
@@ -140,7 +153,7 @@ def detect_layout(path: Path) -> Layout:
     if not path.exists():
         raise SkipwiseError(f"there is no data at {path}. Check the path.")
     if path.is_dir():
-        chosen = [layout for layout in LAYOUTS if any((path / mark).is_file() for mark in layout.marks)]
+        chosen = [layout for layout in LAYOUTS if layout.knows(path)]
         what = "a folder with none of these in it"
     elif path.name.endswith(_JSON_LINES):
         keys = _first_keys(path)
@@ -174,7 +187,7 @@ def _places(path: Path, split: str) -> list[Path]:
     """The files or the folder that hold a split; all there is, where splits cannot be told apart."""
     if not path.is_dir() or _is_marked(path):
         return [path]
-    names = _SPLITS.get(split, (split,))
+    names = SPLIT_NAMES.get(split, (split,))
     for name in names:
         if (path / name).is_dir():
             return _places(path / name, split)
@@ -193,12 +206,13 @@ def _places(path: Path, split: str) -> list[Path]:
 def _names_splits(path: Path) -> bool:
     if not path.is_dir() or _is_marked(path):
         return False
-    names = [name for aliases in _SPLITS.values() for name in aliases]
-    return any((path / name).is_dir() for name in names) or bool(_named_for(_data_files(path), names))
+    return any((path / name).is_dir() for name in ALL_SPLIT_NAMES) or bool(
+        _named_for(_data_files(path), ALL_SPLIT_NAMES)
+    )
 
 
 def _is_marked(folder: Path) -> bool:
-    return any((folder / mark).is_file() for layout in LAYOUTS for mark in layout.marks)
+    return any(layout.knows(folder) for layout in LAYOUTS)
 
 
 def _data_files(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -185,12 +186,22 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         raise SkipwiseError(
             f"{path} must hold sections such as `data:` and `optimisation:`, got a {type(record).__name__}."
         )
-    for override in overrides:
-        _apply(record, override)
     try:
-        return TrainConfig(**record)
+        return TrainConfig(**with_overrides(record, overrides))
     except ValidationError as error:
         raise SkipwiseError(explained(error, path, TrainConfig, _NESTED)) from error
+
+
+def with_overrides(record: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a recipe's record with `section.key=value` applied in order.
+
+    Raises:
+        SkipwiseError: for an override that is written otherwise.
+    """
+    changed = copy.deepcopy(record)
+    for override in overrides:
+        _apply(changed, override)
+    return changed
 
 
 def _apply(record: dict[str, Any], override: str) -> None:

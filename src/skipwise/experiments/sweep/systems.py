@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -14,7 +14,7 @@ from skipwise.data.layouts import read_data
 from skipwise.data.manifest import Utterance
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.knock_out import LossHarm, knock_out_order, plan_of_order
-from skipwise.evaluation.rows import Item, Row, decode_rows, spread
+from skipwise.evaluation.rows import spread
 from skipwise.experiments.sweep.cells import Cell
 from skipwise.gating import Budget, GateAdapter, Planner, RecordingPlanner, ShuffledPlanner, ShuffleLevel
 from skipwise.gating.shuffle import Donors
@@ -148,24 +148,6 @@ def check_data(cells: Sequence[Cell]) -> None:
             utterances_to_evaluate(cell)
             if needs_dev:
                 utterances_of(data, "dev")
-
-
-def decode_in_turns(
-    systems: Mapping[System, Transcriber], batches: Sequence[Sequence[Item]]
-) -> Iterator[tuple[System, int, Row]]:
-    """Yield the rows of each batch, decoded by every system before the next; who begins changes with each batch.
-
-    The first batch is decoded once before, which is not counted: drift of the machine and what is done once hit none of
-    them alone.
-    """
-    names = list(systems)
-    for system in names:
-        list(decode_rows(systems[system], batches[:1]))
-    for index, batch in enumerate(batches):
-        first = index % len(names)
-        for system in names[first:] + names[:first]:
-            for row in decode_rows(systems[system], [batch]):
-                yield system, index, row
 
 
 def _trained(cell: Cell) -> str | Path:

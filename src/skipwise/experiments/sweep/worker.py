@@ -24,6 +24,7 @@ from skipwise.atomic import atomic_write
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.rows import Row, make_batches
 from skipwise.evaluation.run import describe_settings
+from skipwise.evaluation.turns import decode_in_turns
 from skipwise.experiments.sweep.cells import Cell
 from skipwise.experiments.sweep.folder import SYSTEMS_FILE, TRAINING_SHARE, CellFolder, only_one
 from skipwise.experiments.sweep.rows import facts_of, tidy_rows, write_rows
@@ -32,7 +33,6 @@ from skipwise.experiments.sweep.systems import (
     CellSystems,
     System,
     Systems,
-    decode_in_turns,
     utterances_to_evaluate,
 )
 from skipwise.training.config import TrainConfig

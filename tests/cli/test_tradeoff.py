@@ -1,0 +1,72 @@
+"""`skipwise tradeoff`: every budget beside the dense model, on the same utterances."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from skipwise.cli.demo import shipped_clips
+from skipwise.cli.main import app, run
+from skipwise.data.manifest import read_manifest
+from skipwise.evaluation.rows import spread
+from skipwise.evaluation.run import evaluate
+from skipwise.gating import GateAdapter
+from skipwise.pipeline import Transcriber, reference_model
+
+
+def tradeoff(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
+    argv = ["skipwise", "tradeoff", "--data", str(shipped_clips()), "--limit", "4", "--batch-s", "5", *options]
+    monkeypatch.setattr(sys, "argv", argv)
+    return run(app)
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    path = tmp_path_factory.mktemp("tradeoff") / "points.json"
+    with pytest.MonkeyPatch.context() as patch:
+        assert tradeoff(patch, "--sparsity", "0.25", "--sparsity", "0.75", "--exact", "--json", str(path)) == 0
+    return json.loads(path.read_text(encoding="utf-8"))["points"]
+
+
+def test_every_budget_is_a_point_beside_the_dense_one(points: list[dict[str, Any]]) -> None:
+    assert [point["sparsity"] for point in points] == [None, 0.25, 0.75]
+    closed = [point["evaluation"]["all"]["sparsity"]["decoder"] for point in points]
+    achieved = [point["achieved"].get("decoder", 0.0) for point in points]
+    assert closed[0] == 0 and closed == pytest.approx(achieved, abs=1e-6), "float32 means"
+    assert closed[1] == pytest.approx(0.25, abs=0.04) and closed[2] == pytest.approx(0.75, abs=0.04)
+    macs = [point["evaluation"]["all"]["macs"]["total"] for point in points]
+    assert macs[0] > macs[1] > macs[2]
+    assert points[0]["time_ratio"] == 1.0 and points[2]["time_ratio"] > 0
+
+
+def test_scores_and_changes_are_those_of_evaluations(points: list[dict[str, Any]]) -> None:
+    clips = spread(read_manifest(shipped_clips()), 4)
+    dense = evaluate(Transcriber(gates="none"), clips, ["asr", "st_eng"], batch_s=5).to_dict()["all"]
+    pruned = evaluate(Transcriber(sparsity=0.75, exact=True), clips, ["asr", "st_eng"], batch_s=5).to_dict()["all"]
+    found = [point["evaluation"]["all"] for point in points]
+    for name in ("wer", "bleu"):
+        assert (found[0][name], found[2][name]) == (dense[name], pruned[name])
+        assert points[2]["differences"]["all"][name]["absolute"] == pytest.approx(pruned[name] - dense[name])
+    assert pruned["wer"] > dense["wer"], "three quarters of a decoder that was trained for a half are missed"
+
+
+def test_the_table_has_a_line_a_budget(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    # gates for one budget alone are asked for that one
+    adapter = GateAdapter.from_pretrained(reference_model() / "gates")
+    assert tradeoff(monkeypatch, "--task", "asr") == 0
+    told = capsys.readouterr().out
+    lines = [line.split() for line in told.splitlines() if "×" in line]
+    assert [line[0] for line in lines] == ["dense", f"{100 * adapter.config.sparsity:.0f}"]
+    assert "WER of asr" in told and "BLEU" not in told
+    assert f"4 utterances of {shipped_clips()}. Brackets" in told
+
+
+def test_without_gates_there_is_nothing_to_compare(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tradeoff(monkeypatch, "--gates", "none") == 2
+    told = capsys.readouterr().err
+    assert "--gates is 'none', so there are no budgets to compare. Name the folder of trained gates" in told
