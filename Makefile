@@ -8,7 +8,7 @@ ESPNET := .venv-espnet/.ready
 ORACLE ?= full
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oracle lint format clean
+.PHONY: help demo test docs oracle lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,10 @@ demo: $(READY) ## transcribe and translate the shipped clips, dense and pruned
 
 test: $(READY) ## run the test suite
 	$(BIN)/python -m pytest
+
+# without jaxtyping's hook, as signatures are read and nothing is called
+docs: $(READY) ## build the documentation into docs/_build/html; a warning or a broken link is an error
+	PYTHONPATH=src JAXTYPING_DISABLE=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
 
 oracle: $(READY) $(ESPNET) ## compare with ESPnet, and put gates on its models (installs it into .venv-espnet)
 	$(BIN)/python -m pytest tests/interop/test_oracle.py tests/interop/test_reference.py --oracle $(ORACLE)
@@ -34,7 +38,7 @@ format: $(READY) ## format the code and sort the imports
 	$(BIN)/ruff format .
 
 clean: ## remove .venv, .venv-espnet and the caches
-	rm -rf .venv .venv-espnet .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf docs/_build .venv .venv-espnet .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch on its own first: the largest download, and a build that you chose (PIP_INDEX_URL) is kept.
@@ -46,7 +50,7 @@ $(READY): pyproject.toml constraints.txt
 	  echo "make: could not make .venv. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "make: installing into .venv (some minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev,docs]'
 	@touch $@
 
 # ESPnet borrows torch from .venv, so that both sides compute with the same.

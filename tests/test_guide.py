@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from skipwise.cli.demo import shipped_clips
 from skipwise.cli.main import app, run
 from skipwise.data.manifest import read_manifest
 from skipwise.gating import GateAdapter
+from skipwise.pipeline import shipped_clips
 from skipwise.training.config import load_config
 from skipwise.training.recipes import shipped_recipe
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from skipwise.cli.demo import shipped_clips
 from skipwise.cli.main import app, run
 from skipwise.data.manifest import read_manifest
 from skipwise.evaluation.rows import spread
 from skipwise.evaluation.run import evaluate
 from skipwise.gating import GateAdapter
-from skipwise.pipeline import Transcriber, reference_model
+from skipwise.pipeline import Transcriber, reference_model, shipped_clips
 
 
 def tradeoff(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:

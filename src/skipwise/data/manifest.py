@@ -60,7 +60,7 @@ class Utterance:
         return self.end_s - self.start_s
 
     def reference(self, task: str) -> str:
-        """The right answer for `task`: "asr", or "st_" and a target language ("st_eng")."""
+        """The right answer for `task`: `asr`, or `st_` and a target language (`st_eng`)."""
         if task == "asr":
             if self.transcript is None:
                 raise SkipwiseError(

@@ -155,7 +155,7 @@ def _add_installed() -> None:
 
 def family_called(model_type: str) -> GateFamily[Any, Any]:
     """Return the family whose `config.json` says `model_type`; KeyError if none is known."""
-    return _ENTRIES[model_type].load()
+    return _KNOWN[model_type].load()
 
 
 def family_of(model: nn.Module) -> ModelFamily:
