@@ -25,7 +25,7 @@ class PenaltyConfig:
     """Form and strength of the sparsity penalty; losses are per token, so weights compare with nats per token."""
 
     form: PenaltyForm = "both"
-    """`absolute`: `beta |d|`, `squared`: alpha d^2, `both`: the sum, `lagrangian`: lambda d + alpha d^2; d = target - g."""
+    """`absolute`: `beta |d|`; `squared`: alpha d^2; `both`; `lagrangian`: lambda d + alpha d^2; d is target - g."""
     absolute_weight: float = 1.0
     """beta."""
     squared_weight: float = 20.0
