@@ -46,7 +46,7 @@ def tradeoff(  # noqa: PLR0913 one argument is one option
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")] = None,
     batch_s: Annotated[float, typer.Option("--batch-s", min=0.1, help="Seconds of audio decoded together.")] = 120.0,
     beam_size: options.BeamSize = 1,
-    max_length_ratio: options.MaxLengthRatio = 0.4,
+    max_length_ratio: options.MaxLengthRatio = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of batch order and intervals.")] = 0,
     device: options.Device = "cpu",
     dtype: options.Dtype = "auto",
