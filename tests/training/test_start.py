@@ -24,7 +24,8 @@ def _what_is_said(utterances):
 
 
 def test_every_layout_is_written():
-    assert set(WRITERS) == {layout.name for layout in LAYOUTS}
+    # audio with texts beside it says no language and has no splits: `skipwise corpus import` makes data of it
+    assert set(WRITERS) == {layout.name for layout in LAYOUTS} - {"audio and texts"}
 
 
 @pytest.mark.parametrize("name", WRITERS)
