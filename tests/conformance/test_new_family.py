@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from skipwise import GateConfig, SkipwiseError, attach, gated, print_gate_summary
 from skipwise.features import SpeechStates
 from skipwise.features.speech import pad_features
-from skipwise.gating import Context, GatePlan, GateSite
+from skipwise.gating import Context, GatePlan, GateSite, Sampling
+from skipwise.gating.draws import RowDraws
 from skipwise.models import registry
 from tests.conformance.family import FamilyCase, Gates, SharedModule, assert_same, counted
 from tests.conformance.suite import ConformanceSuite, PaddedBatchSuite
@@ -171,7 +172,13 @@ def test_our_engine_says_that_it_does_not_run_it() -> None:
 
 def test_gates_of_every_step_are_refused() -> None:
     case = MurmurCase()
-    model = case.build()
-    attach(model, GateConfig(scope="decoder", granularity="step"))
+    model: Any = case.build()
+    adapter = attach(model, GateConfig(scope="decoder", granularity="step"))
+    features, tokens = case.features(case.rows), case.tokens(model, case.rows)
+    with pytest.raises(SkipwiseError, match=r"gates of every step. Take .* \(granularity=\"utterance\"\)"):
+        model(features, tokens, case.contexts)
+    encoded = case.encode(model, case.embed(model, case.rows), None)
+    draws = RowDraws.for_all(torch.Generator().manual_seed(0), len(case.contexts))
+    drawn = adapter.sample("decoder", case.contexts, encoded.pooled(), sampling=Sampling(), draws=draws)
     with pytest.raises(SkipwiseError, match="gates of every step"):
-        model(case.features(case.rows), case.tokens(model, case.rows), case.contexts)
+        model.decode(tokens, encoded, drawn)
