@@ -1,156 +1,71 @@
-"""docs/new_family.md holds what every family must: its one block of Python is run as it stands."""
+"""docs/new_family.md holds what every family must: its Python is run as it stands, and broken, which the suite sees."""
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any, final
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from skipwise import GateConfig, SkipwiseError, attach, gated, print_gate_summary
-from skipwise.features import SpeechStates
-from skipwise.features.speech import pad_features
-from skipwise.gating import Context, GatePlan, GateSite
+from skipwise.gating import Sampling
+from skipwise.gating.draws import RowDraws
 from skipwise.models import registry
-from tests.conformance.family import FamilyCase, Gates, SharedModule, assert_same, counted
-from tests.conformance.suite import ConformanceSuite, PaddedBatchSuite
+from skipwise.testing.case import assert_same
+from tests.conformance.new_family_page import CASE_CODE, FAMILY_CODE, PAGE, USE_CODE, case_of, murmur, registered
 
-_PAGE = Path(__file__).parents[2] / "docs" / "new_family.md"
-_MODULE = "murmur"
-LENGTHS = (19, 9, 14)
-NUM_MELS, VOCAB_SIZE, NUM_SEARCHED = 8, 24, 12
+with murmur() as MURMUR:  # not known to the tests of other modules
+    CASE = case_of()
 
-pytestmark = pytest.mark.skipif(not _PAGE.is_file(), reason="a source distribution has no docs")
-
-
-def block() -> str:
-    """The page's Python."""
-    (found,) = re.findall(r"```python\n(.*?)```", _PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    return found
+TestMurmur, TestMurmurPadding = CASE["TestMurmur"], CASE["TestMurmurPadding"]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def murmur() -> Iterator[ModuleType]:
-    """The page's code, run once, as a module; afterwards its family is unknown again."""
-    module = ModuleType(_MODULE)
-    sys.modules[_MODULE] = module
-    exec(compile(block(), str(_PAGE), "exec"), module.__dict__)
-    yield module
-    registry.unregister_family("murmur")
-    del sys.modules[_MODULE]
+def _registered() -> Iterator[None]:
+    with registered(MURMUR):
+        yield
 
 
-@final
-class MurmurCase(FamilyCase):
-    """2 + 2 layers of width 32.
-
-    Measured over three seeds, with logits up to 17: multiplied against skipped 3e-6, incremental against full 8e-6,
-    batch against single 6e-6, and no ties.
-    """
-
-    contexts = (
-        Context(language="deu", task="asr"),
-        Context(language="fra", task="st_eng"),
-        Context(language="eng", task="asr"),
-    )
-    tolerance = 5e-5
-
-    def build(self, *, seed: int = 0) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model: Any = sys.modules[_MODULE].Murmur(num_mels=NUM_MELS, vocab_size=VOCAB_SIZE)
-            with torch.no_grad():  # norms as after a training: a bias leaks where a mask is missing
-                for name, parameter in model.named_parameters():
-                    if "norm" in name:
-                        parameter.add_(0.3 * torch.randn_like(parameter))
-                model.output[1].weight.normal_()
-        return model.eval()
-
-    def sites(self, model: nn.Module) -> tuple[GateSite, ...]:
-        return registry.gate_family_of(model).describe(model).sites
-
-    def modules(self, model: nn.Module, site: GateSite) -> tuple[nn.Module, ...]:
-        return (model.get_submodule(f"{site.stack}.{site.layer}.{site.kind}"),)
-
-    def shared_modules(self, model: nn.Module) -> list[SharedModule]:
-        return []
-
-    def unconditional_modules(self, model: nn.Module) -> list[nn.Module]:
-        return [model.get_submodule(name) for name in ("front", "encoder_norm", "embedding", "output")]
-
-    def features(self, rows: Sequence[int]) -> SpeechStates:
-        """Other sounds in each row, so that plans may differ."""
-        drawn = [torch.randn(LENGTHS[row], NUM_MELS, generator=torch.Generator().manual_seed(row)) for row in rows]
-        return pad_features([3 * row / 2 + (row.mean(dim=0) > 0) for row in drawn])
-
-    def embed(self, model: Any, rows: Sequence[int]) -> SpeechStates:
-        return model.embed(self.features(rows))
-
-    def encode(self, model: Any, embedded: SpeechStates, gates: Gates) -> SpeechStates:
-        return model.encode(embedded, gates)
-
-    def tokens(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
-        text = torch.randint(3, VOCAB_SIZE, (len(self.contexts), 9), generator=torch.Generator().manual_seed(0))
-        return torch.cat([torch.arange(len(self.contexts))[:, None], text], dim=1)[list(rows)]
-
-    def decode(self, model: Any, tokens: Tensor, encoded: SpeechStates, gates: Gates) -> Tensor:
-        return model.decode(tokens, encoded, gates)
-
-    def decode_incrementally(
-        self, model: Any, tokens: Tensor, encoded: SpeechStates, plan: GatePlan | None, *, chunks: Sequence[int]
-    ) -> Tensor:
-        memory: dict[int, Tensor] = {}
-        parts = [model.decode(part, encoded, plan, memory) for part in tokens.split(list(chunks), dim=1)]
-        return torch.cat(parts, dim=1)
-
-    def executed_incrementally(
-        self, model: nn.Module, tokens: Tensor, encoded: SpeechStates, plan: GatePlan | None, *, chunks: Sequence[int]
-    ) -> dict[GateSite, list[int]]:
-        sites = [site for site in self.sites(model) if site.stack == "decoder"]
-        with counted([self.modules(model, site)[0] for site in sites]) as calls:
-            self.decode_incrementally(model, tokens, encoded, plan, chunks=chunks)
-        return {
-            site: [rows * chunk for rows, chunk in zip(call.rows, chunks, strict=True)] if call.rows else []
-            for site, call in zip(sites, calls, strict=True)
-        }
-
-    def search(self, model: Any, encoded: SpeechStates, rows: Sequence[int], plan: GatePlan | None) -> list[list[int]]:
-        memory: dict[int, Tensor] = {}
-        tokens = new = self.tokens(model, rows)[:, :1]
-        for _ in range(NUM_SEARCHED):
-            new = model.decode(new, encoded, plan, memory)[:, -1:].argmax(dim=-1)
-            tokens = torch.cat([tokens, new], dim=1)
-        return tokens.tolist()
-
-
-@final
-class TestMurmur(ConformanceSuite):
-    @pytest.fixture
-    def case(self) -> MurmurCase:
-        return MurmurCase()
-
-
-@final
-class TestMurmurPadding(PaddedBatchSuite):
-    @pytest.fixture
-    def case(self) -> MurmurCase:
-        return MurmurCase()
+@pytest.fixture
+def case() -> Any:
+    return CASE["MurmurCase"]()
 
 
 def test_the_page_has_fewer_than_80_lines_of_code() -> None:
-    lines = [line for line in block().splitlines() if line.strip()]
-    assert len(lines) < 80 and max(map(len, lines)) <= 120
+    assert len(code_lines(FAMILY_CODE)) < 80
+    assert max(len(line) for code in (FAMILY_CODE, USE_CODE, CASE_CODE) for line in code_lines(code)) <= 120
+
+
+def code_lines(code: str) -> list[str]:
+    """All but the blank lines."""
+    return [line for line in code.splitlines() if line.strip()]
+
+
+def test_the_page_puts_gates_on_trains_saves_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    with torch.random.fork_rng(devices=[]):
+        exec(compile(USE_CODE, str(PAGE), "exec"), names)
+    assert {path.name for path in Path("gates").iterdir()} >= {
+        "gate_config.json",
+        "gate_model.safetensors",
+        "README.md",
+    }
+    assert Path("gate_map.png").stat().st_size > 1000
+    assert names["adapter"].base.family == "murmur"
+    assert names["logits"].shape == (2, 7, 24)
+    assert not torch.equal(names["logits"], names["without_attention"])
+    assert [len(names["plan"].closed(row)) for row in range(2)] == [2, 2]
+    trained, encoded, contexts = names["adapter"], names["encoded"], names["contexts"]
+    achieved = trained.plan("decoder", contexts, encoded.pooled()).sparsity()
+    assert abs(achieved - 0.5) < 0.2
 
 
 @torch.no_grad()
-def test_its_own_pass_follows_what_is_put_on_it(capsys: pytest.CaptureFixture[str]) -> None:
-    case = MurmurCase()
+def test_its_own_pass_follows_what_is_put_on_it(case: Any, capsys: pytest.CaptureFixture[str]) -> None:
     model = case.build()
     features, tokens, contexts = case.features(case.rows), case.tokens(model, case.rows), case.contexts
     base = model(features, tokens, contexts)
@@ -164,14 +79,19 @@ def test_its_own_pass_follows_what_is_put_on_it(capsys: pytest.CaptureFixture[st
     assert "murmur: 10 sites" in capsys.readouterr().out
 
 
-def test_our_engine_says_that_it_does_not_run_it() -> None:
+def test_our_engine_says_that_it_does_not_run_it(case: Any) -> None:
     with pytest.raises(SkipwiseError, match="a Murmur is decoded by its own library"):
-        registry.family_of(MurmurCase().build())
+        registry.family_of(case.build())
 
 
-def test_gates_of_every_step_are_refused() -> None:
-    case = MurmurCase()
+def test_gates_of_every_step_are_refused(case: Any) -> None:
     model = case.build()
-    attach(model, GateConfig(scope="decoder", granularity="step"))
+    adapter = attach(model, GateConfig(scope="decoder", granularity="step"))
+    features, tokens = case.features(case.rows), case.tokens(model, case.rows)
+    with pytest.raises(SkipwiseError, match=r"gates of every step. Take .* \(granularity=\"utterance\"\)"):
+        model(features, tokens, case.contexts)
+    encoded = case.encode(model, case.embed(model, case.rows), None)
+    draws = RowDraws.for_all(torch.Generator().manual_seed(0), len(case.contexts))
+    drawn = adapter.sample("decoder", case.contexts, encoded.pooled(), sampling=Sampling(), draws=draws)
     with pytest.raises(SkipwiseError, match="gates of every step"):
-        model(case.features(case.rows), case.tokens(model, case.rows), case.contexts)
+        model.decode(tokens, encoded, drawn)

@@ -16,8 +16,8 @@ from skipwise.models.engine.decoder import DecoderGates, PackedDecoder
 from skipwise.models.owsm.encoder import EncoderLayer
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.network import OwsmNetwork
-from tests.conformance.family import FamilyCase, Gates, SharedModule
-from tests.conformance.suite import ConformanceSuite, PaddedBatchSuite
+from skipwise.testing.case import FamilyCase, Gates, SharedModule
+from skipwise.testing.suite import ConformanceSuite, PaddedBatchSuite
 from tests.projections import counted_projections, executed
 from tests.tiny import tiny_network, tone
 

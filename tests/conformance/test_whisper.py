@@ -18,8 +18,8 @@ from skipwise.models.attach import gated
 from skipwise.models.engine.decoder import PackedDecoder
 from skipwise.models.whisper import network as stacks
 from skipwise.models.whisper.engine import WhisperEngine
-from tests.conformance.family import FamilyCase, Gates, SharedModule, as_sample, assert_same, differs
-from tests.conformance.suite import ConformanceSuite
+from skipwise.testing.case import FamilyCase, Gates, SharedModule, as_sample, assert_same, differs
+from skipwise.testing.suite import ConformanceSuite
 from tests.projections import counted_projections, executed
 from tests.tiny import tone
 from tests.tiny_whisper import features_of, tiny_whisper, token

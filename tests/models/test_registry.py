@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
@@ -15,7 +17,14 @@ from skipwise.models import registry
 from skipwise.models.attach import describe_base, network_of
 from skipwise.models.family import HeldGates
 from skipwise.models.foreign_family import ForeignFamily
-from skipwise.models.registry import family_of, gate_family_of, held_gates, register_family, unregister_family
+from skipwise.models.registry import (
+    FamilyEntry,
+    family_of,
+    gate_family_of,
+    held_gates,
+    register_family,
+    unregister_family,
+)
 from tests.tiny import tiny_network
 
 
@@ -87,6 +96,33 @@ def test_a_class_that_is_taken_is_an_error_that_names_both_families():
     with pytest.raises(SkipwiseError, match=r"OwsmNetwork belongs to the family 'owsm' already; 'toy' wants it too"):
         register_family(TOY, type(tiny_network()))
     assert family_of(tiny_network()).name == "owsm"
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(("family", "said"), [(ForeignFamily, "the class ForeignFamily"), ("toy", "a str")])
+def test_what_is_no_family_is_refused(family: Any, said: str):
+    with pytest.raises(SkipwiseError, match=rf"derives from GateFamily; got {said}. Call register_family\(TheFamily"):
+        unchecked(register_family)(family, nn.Linear)
+    assert "toy" not in registry._KNOWN
+
+
+@pytest.mark.usefixtures("known")
+def test_what_is_no_model_class_is_refused():
+    with pytest.raises(SkipwiseError, match=r"the classes of its models; got a Linear. Call register_family\(family"):
+        unchecked(register_family)(TOY, nn.Linear(1, 1))
+    assert "toy" not in registry._KNOWN
+
+
+@pytest.mark.parametrize(("attribute", "said"), [("Linear", "the class Linear"), ("TOY", "a NoneType")])
+def test_an_entry_that_names_no_family_is_one_error(attribute: str, said: str):
+    entry = FamilyEntry(model_type="toy", classes=(), module="torch.nn", attribute=attribute)
+    with pytest.raises(SkipwiseError, match=f"'toy' must be a GateFamily; got {said} as {attribute} of torch.nn"):
+        entry.load()
+
+
+def unchecked(function: Any) -> Any:
+    """What a caller reaches who has no type checker, as the suite's own would refuse the call first."""
+    return inspect.unwrap(function)
 
 
 def test_a_family_that_is_not_there_cannot_be_forgotten():

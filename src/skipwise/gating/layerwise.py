@@ -23,6 +23,7 @@ from skipwise.gating.predictors import LayerPredictor
 from skipwise.gating.relaxation import Sampling
 from skipwise.gating.sites import GateSite, Stack
 from skipwise.gating.steps import StepPlanner
+from skipwise.gating.stepwise import StepSampler
 
 
 class LayerwiseGates(ABC):
@@ -38,7 +39,7 @@ StackGates = Sequence[LayerGates] | LayerwiseGates | None
 
 
 def stack_gates(
-    gates: GatePlan | GateSample | LayerwiseGates | StepPlanner | None,
+    gates: GatePlan | GateSample | LayerwiseGates | StepPlanner | StepSampler | None,
     stack: Stack,
     hidden: Float[Tensor, "batch time dim"],
     num_layers: int,
@@ -47,10 +48,10 @@ def stack_gates(
 
     Raises:
         SkipwiseError: if a plan has several rows, but not one for each of the batch; for gates of every step, which
-            whole prefixes follow as the plan that a `StepPlanner` makes of them.
+            whole prefixes follow as the plan or the sample that is made of them.
     """
     match gates:
-        case StepPlanner():
+        case StepPlanner() | StepSampler():
             raise SkipwiseError(
                 "this stack does not follow gates of every step. Take gates that are decided once an utterance "
                 '(granularity="utterance").'

@@ -2,7 +2,7 @@
 
 A family is a stateless object: it says which module of a model gates go on (the *network*), describes it, keeps what is
 put on it, and runs its two stacks under plans that are given as arguments. `skipwise.models.registry` finds the family
-of a model. `tests/conformance` holds what each must fulfil.
+of a model. `skipwise.testing` holds what each must fulfil, and docs/new_family.md is one in a page.
 
 Shapes: B rows, F feature frames, M mel bins, T encoder frames, L positions, D width, V vocabulary.
 """

@@ -29,9 +29,17 @@ class FamilyEntry:
     """What it is called there."""
 
     def load(self) -> GateFamily[Any, Any]:
-        """Return the family."""
-        family = getattr(importlib.import_module(self.module), self.attribute)
-        assert isinstance(family, GateFamily)
+        """Return the family.
+
+        Raises:
+            SkipwiseError: if the module has none under that name.
+        """
+        family = getattr(importlib.import_module(self.module), self.attribute, None)
+        if not isinstance(family, GateFamily):
+            raise SkipwiseError(
+                f"the family {self.model_type!r} must be a GateFamily; got {_said(family)} as {self.attribute} of "
+                f"{self.module}. Name the right module and attribute in its FamilyEntry."
+            )
         return family
 
 
@@ -97,8 +105,18 @@ def register_family(family: GateFamily[Any, Any], *models: type) -> None:
     `FamilyEntry`.
 
     Raises:
-        SkipwiseError: if no model class is given, or the name or a class belongs to another family.
+        SkipwiseError: if `family` is none, no model class is given, or the name or a class belongs to another family.
     """
+    if not isinstance(family, GateFamily):
+        raise SkipwiseError(
+            f"a family is an object of a class that derives from GateFamily; got {_said(family)}. Call "
+            "register_family(TheFamily(), TheModel)."
+        )
+    if strange := [model for model in models if not isinstance(model, type)]:
+        raise SkipwiseError(
+            f"a family is found by the classes of its models; got {_said(strange[0])}. Call "
+            "register_family(family, TheModel)."
+        )
     if not models:
         raise SkipwiseError(
             f"a family is found by the classes of its models; got none for {family.name!r}. Call "
@@ -208,6 +226,10 @@ def _nearest(model: type) -> FamilyEntry | _Family | None:
 
 def _full_name(model: type) -> str:
     return f"{model.__module__}.{model.__qualname__}"
+
+
+def _said(found: object) -> str:
+    return f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
 
 
 def _package(point: EntryPoint) -> str:

@@ -21,7 +21,7 @@ from skipwise.models.espnet.network import architecture_of
 from skipwise.models.espnet.utterances import utterances
 from skipwise.models.owsm.loading import OwsmModel, load_owsm
 from skipwise.models.planned import decoder_gates, encode_planned
-from tests.conformance.family import as_sample, counted
+from skipwise.testing.case import as_sample, counted
 from tests.interop.native.models import (
     CLIPS,
     CONTEXTS,

@@ -28,7 +28,7 @@ from skipwise.gating import LocalPredictorConfig, LoraWeights, MlpPredictorConfi
 from skipwise.gating.lora import LowRank
 from skipwise.models.attach import describe_base
 from skipwise.models.ctc.recordings import ctc_network_of, recordings
-from tests.conformance.family import as_sample, counted
+from skipwise.testing.case import as_sample, counted
 from tests.tiny import tiny_network
 
 # transformers' own, of WavLM's masks

@@ -17,7 +17,7 @@ from skipwise.models.family import NetworkDescription
 from skipwise.models.registry import family_of
 from skipwise.models.whisper import network as stacks
 from skipwise.models.whisper.open_rows import cache_of_rows, mask_of_rows
-from tests.conformance.suite import LOCAL
+from skipwise.testing.suite import LOCAL
 from tests.conformance.test_whisper import AUDIO, WhisperCase, prompts
 from tests.tiny_whisper import attach_gates_that_read, features_of, tiny_generation_config, tiny_whisper, token
 

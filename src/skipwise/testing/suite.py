@@ -1,6 +1,7 @@
-"""What every model family must hold: DESIGN section 2, as tests that a family fills in.
+"""What every model family must hold: the contract of a skipped branch (docs/new_family.md), as tests.
 
-A family writes one `FamilyCase` and one subclass of `ConformanceSuite` whose `case` fixture returns it.
+A family writes one `FamilyCase` and one subclass of `ConformanceSuite`, whose name begins with `Test` and whose `case`
+fixture returns it; and one of `PaddedBatchSuite`, if it pads a batch to its longest row.
 
 Five identities: all open == base and detached == base (bit-equal), closed == not executed (counted calls), multiplied
 == skipped, incremental == full, batch == single (fp32 tolerance, and the same tokens but for ties). Beside each stands
@@ -12,7 +13,8 @@ Shapes: T frames.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ from skipwise.gating import (
 )
 from skipwise.gating.sites import STACKS
 from skipwise.models.attach import attach, detach, gated
-from tests.conformance.family import (
+from skipwise.testing.case import (
     FamilyCase,
     as_sample,
     assert_same,
@@ -56,9 +58,13 @@ class ConformanceSuite(ABC):
         return case.build()
 
     @pytest.fixture(autouse=True)
-    def _no_gradients(self) -> Iterator[None]:
-        with torch.no_grad():
-            yield
+    def _no_gradients(self, request: pytest.FixtureRequest) -> None:
+        # no `yield`: pytest would not see it behind jaxtyping's import hook, which our own suite runs under
+        request.addfinalizer(partial(torch.set_grad_enabled, torch.is_grad_enabled()))  # noqa: PT021
+        torch.set_grad_enabled(False)
+
+    def test_nothing_here_is_differentiated(self) -> None:
+        assert not torch.is_grad_enabled()
 
     # --- all open is base, detached is base
 
