@@ -12,12 +12,13 @@ from skipwise.errors import SkipwiseError
 from skipwise.models import precision
 from skipwise.models.precision import (
     DTYPES,
+    BlockedProjection,
     Dtype,
     PackedConv2d,
     PackedLinear,
+    PlainProjection,
     check_dtype,
     pack,
-    pack_output,
     packed_copy,
 )
 
@@ -66,17 +67,48 @@ def test_layers_side_by_side_are_each_of_them(layers: list[nn.Linear], dtype: Dt
     assert float(difference) <= max(RELATIVE[dtype], 1e-6)
 
 
+@pytest.fixture
+def large_layers() -> list[nn.Linear]:
+    """Layers that pay for another order of their weights: more outputs than inputs, fewer, and no bias."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return [
+            nn.Linear(200, 640),
+            nn.Linear(640, 200),
+            nn.Linear(200, 640, bias=False),
+            nn.Linear(400, 400, bias=False),
+        ]
+
+
 @needs_x86
 @torch.no_grad()
-@pytest.mark.parametrize("dtype", [*DTYPES, None])
-def test_a_packed_output_layer_is_the_layer(layers: list[nn.Linear], dtype: Dtype | None) -> None:
-    for shape in ((1, 1, 48), (1, 5, 48), (2, 3, 48), (4, 9, 48)):
-        states = states_of(dtype or "fp32", *shape)
-        for layer in layers:
-            expected, found = layer(states.float()), pack_output(layer, dtype)(states)
-            assert found.is_contiguous()
-            error = (found.float() - expected).abs().max() / expected.abs().max()
-            assert float(error) <= max(RELATIVE[dtype or "fp32"], 1e-6)
+@pytest.mark.parametrize("dtype", ["fp32", "fp16-packed"])
+@pytest.mark.parametrize("many_rows", [False, True])
+@pytest.mark.parametrize("shape", [(1,), (1, 1, 1), (1, 5), (2, 3), (4, 1, 9), (60,), (0,)])
+def test_large_fp32_layers_are_blocked(
+    large_layers: list[nn.Linear], dtype: Dtype, many_rows: bool, shape: tuple[int, ...]
+) -> None:
+    for layer in large_layers:
+        projection = pack([layer], dtype, many_rows=many_rows)
+        assert isinstance(projection, BlockedProjection) == (dtype == "fp32" or many_rows)
+        states = states_of("fp32", *shape, layer.in_features)
+        expected, found = layer(states), projection(states)
+        assert found.is_contiguous()
+        torch.testing.assert_close(
+            found, expected, rtol=0, atol=1e-5 if isinstance(projection, BlockedProjection) else 5e-3
+        )
+        strided = states_of("fp32", layer.in_features, *shape).movedim(0, -1)
+        torch.testing.assert_close(projection(strided), projection(strided.contiguous()))
+
+
+@torch.no_grad()
+def test_without_onednn_fp32_layers_are_as_torch_has_them(
+    large_layers: list[nn.Linear], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "_has_onednn", lambda: False)
+    assert all(isinstance(pack([layer], "fp32"), PlainProjection) for layer in large_layers)
+    module = nn.Sequential(*large_layers[:2])
+    assert all(isinstance(layer, nn.Linear) for layer in packed_copy(module, "fp32").children())
 
 
 def test_a_projection_knows_what_it_reads(layers: list[nn.Linear]) -> None:
@@ -114,9 +146,37 @@ def test_an_int8_copy_packs_the_linear_layers_and_leaves_the_module_alone() -> N
     assert copied.get_parameter("1.weight") is norm.weight
     assert 0 < float((copied(states) - expected).abs().max()) < 0.1
     assert torch.equal(module(states), expected) and module.state_dict().keys() == weights.keys()
-    assert packed_copy(module, "fp16-packed") is module
+    assert torch.equal(packed_copy(module, "fp16-packed")(states), expected), "too small for another order"
     halved = packed_copy(module, "bf16")
     assert halved(states.bfloat16()).dtype == torch.bfloat16 and norm.weight.dtype == torch.float32
+
+
+@needs_x86
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", ["fp32", "fp16-packed"])
+def test_an_fp32_copy_brings_large_layers_into_another_order(large_layers: list[nn.Linear], dtype: Dtype) -> None:
+    module = nn.Sequential(large_layers[0], nn.ReLU(), nn.Sequential(large_layers[1], nn.Linear(200, 8)))
+    copied = packed_copy(module, dtype)
+    assert [type(copied.get_submodule(name)) for name in ("0", "2.0", "2.1")] == [PackedLinear, PackedLinear, nn.Linear]
+    states = states_of("fp32", 7, 200)
+    torch.testing.assert_close(copied(states), module(states), rtol=0, atol=1e-5)
+    assert module[0] is large_layers[0]
+
+
+@needs_x86
+@torch.no_grad()
+def test_a_copy_has_the_low_rank_changes_of_its_layers(large_layers: list[nn.Linear]) -> None:
+    peft = pytest.importorskip("peft")
+    module: nn.Module = nn.Sequential(large_layers[0])
+    states = states_of("fp32", 3, 200)
+    before = module(states)
+    peft.inject_adapter_in_model(peft.LoraConfig(r=2, target_modules=["0"], init_lora_weights=False), module)
+    expected = module(states)
+    assert not torch.allclose(expected, before)
+    for dtype, atol in (("fp32", 1e-5), ("int8", 0.1)):
+        copied = packed_copy(module, dtype)
+        assert isinstance(copied.get_submodule("0"), PackedLinear)
+        torch.testing.assert_close(copied(states), expected, rtol=0, atol=atol)
 
 
 @needs_x86

@@ -16,7 +16,7 @@ from skipwise.decoding import DecodeOptions, search
 from skipwise.experiments.bench.subject import Ending, Subject
 from skipwise.features import SpeechStates
 from skipwise.models.owsm.engine import OwsmEngine
-from skipwise.models.precision import pack_output
+from skipwise.models.precision import pack
 
 _MARGIN = 1.0
 """How far `<eos>` is above the best token where it is to be said, and below it everywhere before."""
@@ -55,5 +55,5 @@ def ending_engine(subject: Subject, dtype: str, ending: Ending) -> OwsmEngine:
     """Return the subject's engine of a precision with another ending; all but its output layer is shared."""
     engine, layer = copy.copy(subject.engine(dtype)), copy.deepcopy(subject.network.decoder.lm_head)
     ending.write(layer, subject.network.config.eos_token_id)
-    engine.decoder = engine.decoder.with_output(pack_output(layer, engine.dtype))
+    engine.decoder = engine.decoder.with_output(pack([layer], engine.dtype))
     return engine

@@ -21,7 +21,7 @@ from skipwise.models.owsm.encoder import OwsmEncoder
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.positions import add_positions
 from skipwise.models.owsm.token_rules import OwsmTokenRules
-from skipwise.models.precision import Dtype, activation_dtype, pack, pack_output, packed_copy
+from skipwise.models.precision import Dtype, activation_dtype, pack, packed_copy
 from skipwise.models.speech_engine import CtcHead, SpeechEngine
 
 
@@ -82,7 +82,7 @@ class OwsmEngine(SpeechEngine):
 def pack_decoder(decoder: OwsmDecoder, dtype: Dtype | None, *, start_token_id: int) -> PackedDecoder:
     """Return the decoder with its products in another precision; a `dtype` of None leaves its weights as they are.
 
-    Source attention's keys and values are projected from hundreds of frames at once, where packed fp16 gains nothing.
+    Source attention's keys and values are projected from hundreds of frames at once.
     """
     activations = decoder.lm_head.weight.dtype if dtype is None else activation_dtype(dtype)
     return PackedDecoder(
@@ -90,7 +90,7 @@ def pack_decoder(decoder: OwsmDecoder, dtype: Dtype | None, *, start_token_id: i
         positions=ScaledSinusoids(),
         layers=[_pack_layer(layer, dtype, activations) for layer in decoder.layers],
         final_norm=Norm(decoder.final_norm, activations),
-        output=pack_output(decoder.lm_head, dtype),
+        output=pack([decoder.lm_head], dtype),
         start_token_id=start_token_id,
     )
 
@@ -124,7 +124,6 @@ def _pack_layer(layer: nn.Module, dtype: Dtype | None, activations: torch.dtype)
 
 
 def _pack_source_attention(attention: MultiHeadAttention, norm: Norm, dtype: Dtype | None) -> PackedSourceAttention:
-    for_many: Dtype | None = "fp32" if dtype == "fp16-packed" else dtype
-    key, value = (pack([layer], for_many) for layer in (attention.k_proj, attention.v_proj))
+    key, value = (pack([layer], dtype, many_rows=True) for layer in (attention.k_proj, attention.v_proj))
     query, out = (pack([layer], dtype) for layer in (attention.q_proj, attention.out_proj))
     return PackedSourceAttention(norm=norm, query=query, key=key, value=value, out=out, num_heads=attention.num_heads)

@@ -28,7 +28,7 @@ from skipwise.models.engine.branches import Norm, PackedFeedForward, PackedSelfA
 from skipwise.models.engine.decoder import PackedDecoder, PositionedEmbedding
 from skipwise.models.engine.encoder import PackedEncoderAttention, PackedEncoderLayer
 from skipwise.models.engine.state import PackedLayer
-from skipwise.models.precision import Dtype, activation_dtype, pack, pack_output
+from skipwise.models.precision import Dtype, activation_dtype, pack
 from skipwise.models.speech_engine import SpeechEngine
 from skipwise.models.whisper import network as stacks
 from skipwise.models.whisper.token_rules import WhisperTokenRules
@@ -126,7 +126,7 @@ def _pack_decoder(network: WhisperForConditionalGeneration, dtype: Dtype, start_
         positions=LearnedPositions(decoder.embed_positions.weight.detach().to(activations)),
         layers=[_pack_decoder_layer(layer, dtype, activations) for layer in decoder.layers],
         final_norm=Norm(decoder.layer_norm, activations),
-        output=pack_output(network.proj_out, dtype),
+        output=pack([network.proj_out], dtype),
         start_token_id=start_token_id,
     )
 
@@ -134,7 +134,6 @@ def _pack_decoder(network: WhisperForConditionalGeneration, dtype: Dtype, start_
 def _pack_decoder_layer(layer: nn.Module, dtype: Dtype, activations: torch.dtype) -> PackedLayer:
     assert isinstance(layer, WhisperDecoderLayer)
     own, source = layer.self_attn, layer.encoder_attn
-    many = _for_many_rows(dtype)
     return PackedLayer(
         self_attn=PackedSelfAttention(
             norm=Norm(layer.self_attn_layer_norm, activations),
@@ -145,8 +144,8 @@ def _pack_decoder_layer(layer: nn.Module, dtype: Dtype, activations: torch.dtype
         src_attn=PackedSourceAttention(
             norm=Norm(layer.encoder_attn_layer_norm, activations),
             query=pack([source.q_proj], dtype),
-            key=pack([source.k_proj], many),
-            value=pack([source.v_proj], many),
+            key=pack([source.k_proj], dtype, many_rows=True),
+            value=pack([source.v_proj], dtype, many_rows=True),
             out=pack([source.out_proj], dtype),
             num_heads=source.num_heads,
         ),
@@ -157,33 +156,27 @@ def _pack_decoder_layer(layer: nn.Module, dtype: Dtype, activations: torch.dtype
 def _pack_encoder_layer(layer: nn.Module, dtype: Dtype, activations: torch.dtype) -> PackedEncoderLayer:
     assert isinstance(layer, WhisperEncoderLayer)
     own: WhisperAttention = layer.self_attn
-    many = _for_many_rows(dtype)
     return PackedEncoderLayer(
         self_attn=PackedEncoderAttention(
             norm=Norm(layer.self_attn_layer_norm, activations),
-            qkv=pack([own.q_proj, own.k_proj, own.v_proj], many),
-            out=pack([own.out_proj], many),
+            qkv=pack([own.q_proj, own.k_proj, own.v_proj], dtype, many_rows=True),
+            out=pack([own.out_proj], dtype, many_rows=True),
             num_heads=own.num_heads,
         ),
-        ffn=_pack_feed_forward(layer, many, activations),
+        ffn=_pack_feed_forward(layer, dtype, activations, many_rows=True),
     )
 
 
 def _pack_feed_forward(
-    layer: WhisperEncoderLayer | WhisperDecoderLayer, dtype: Dtype, activations: torch.dtype
+    layer: WhisperEncoderLayer | WhisperDecoderLayer, dtype: Dtype, activations: torch.dtype, *, many_rows: bool = False
 ) -> PackedFeedForward:
     activation: Callable[[Tensor], Tensor] = layer.activation_fn
     return PackedFeedForward(
         norm=Norm(layer.final_layer_norm, activations),
-        inner=pack([layer.fc1], dtype),
-        out=pack([layer.fc2], dtype),
+        inner=pack([layer.fc1], dtype, many_rows=many_rows),
+        out=pack([layer.fc2], dtype, many_rows=many_rows),
         activation=activation,
     )
-
-
-def _for_many_rows(dtype: Dtype) -> Dtype:
-    """Packed fp16 gains where few rows meet many weights, and so stays fp32 where hundreds of frames do."""
-    return "fp32" if dtype == "fp16-packed" else dtype
 
 
 def _bias(conv: nn.Conv1d) -> Tensor:
