@@ -139,6 +139,7 @@ def test_length_limits_and_bonuses_are_those_of_the_definition(
     assert_same(searched(network, encoded, prompts, options=options), expected(network, encoded, prompts, options))
 
 
+@pytest.mark.usefixtures("either_attention")
 def test_plans_go_with_their_utterance_through_the_whole_search(network: OwsmNetwork, encoded: SpeechStates) -> None:
     sites = tuple(site for site in network.config.gate_sites() if site.stack == "decoder")
     gates = torch.tensor([[1, 0, 1, 1, 1, 1], [0, 1, 1, 0, 1, 1], [1, 0, 1, 1, 0, 1]]).bool()
@@ -149,6 +150,7 @@ def test_plans_go_with_their_utterance_through_the_whole_search(network: OwsmNet
     assert found != searched(network, encoded, prompts, options=options)
 
 
+@pytest.mark.usefixtures("either_attention")
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     bits=st.lists(st.booleans(), min_size=18, max_size=18),

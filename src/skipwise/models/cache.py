@@ -196,7 +196,8 @@ class SourceAttentionCache:
         """Forget all utterances but these, which are named in ascending order."""
         if self.key_values is not None:
             chosen, self._rows = _kept_rows(self._rows, utterances)
-            self.key_values = (self.key_values[0][chosen], self.key_values[1][chosen])
+            keys, values = self.key_values
+            self.key_values = (_select(keys, chosen), _select(values, chosen))
 
 
 @final
@@ -220,7 +221,7 @@ class LazySourceAttentionCache:
             self._stored = key_values
         else:
             if self._stored is None:
-                self._stored = tuple(new.new_zeros(batch_size, *new.shape[1:]) for new in key_values)  # type: ignore[assignment]
+                self._stored = tuple(_zeros_like(new, batch_size) for new in key_values)  # type: ignore[assignment]
             assert self._stored is not None
             for stored, new in zip(self._stored, key_values, strict=True):
                 stored[utterances.to(stored.device)] = new
@@ -235,8 +236,26 @@ class LazySourceAttentionCache:
     def keep(self, utterances: Int[Tensor, " kept"]) -> None:
         """Forget all utterances but these."""
         if self._stored is not None:
-            self._stored = (self._stored[0][utterances], self._stored[1][utterances])
+            keys, values = self._stored
+            self._stored = (_select(keys, utterances), _select(values, utterances))
             self._is_projected = self._is_projected[utterances.cpu()]
+
+
+def along_frames(heads: Float[Tensor, "rows heads time head_dim"]) -> Float[Tensor, "rows heads time head_dim"]:
+    """Return the same with each channel's frames side by side in memory: [R, H, C, T], seen as [R, H, T, C]."""
+    return heads.mT.contiguous().mT
+
+
+def _zeros_like(heads: Float[Tensor, "some heads time head_dim"], num_rows: int) -> Tensor:
+    """Zeros for so many rows, in the order in memory that all have."""
+    if heads.is_contiguous():
+        return heads.new_zeros(num_rows, *heads.shape[1:])
+    return heads.new_zeros(num_rows, *heads.mT.shape[1:]).mT
+
+
+def _select(heads: Float[Tensor, "rows heads time head_dim"], rows: Int[Tensor, " chosen"]) -> Tensor:
+    """Some rows, in the order in memory that all have."""
+    return heads[rows] if heads.is_contiguous() else heads.mT[rows].mT
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device) -> Bool[Tensor, "1 1 queries keys"] | None:

@@ -110,6 +110,7 @@ def test_position_by_position_the_logits_are_those_of_whole_prefixes(
 
 
 @torch.no_grad()
+@pytest.mark.usefixtures("either_attention")
 def test_a_batch_finds_what_the_definition_finds_for_each_row(network: OwsmNetwork, encoded: SpeechStates) -> None:
     prompts = [
         network.config.prompt("deu", "asr"),
