@@ -188,6 +188,11 @@ def activation_dtype(dtype: Dtype) -> torch.dtype:
     return torch.bfloat16 if dtype == "bf16" else torch.float32
 
 
+def of_many_rows(dtype: Dtype) -> Dtype:
+    """Return what products of hundreds of rows are computed in."""
+    return "fp32" if dtype == "fp16-packed" else dtype
+
+
 @torch.no_grad()
 def packed_copy(module: nn.Module, dtype: Dtype) -> nn.Module:
     """Return a module that computes the same in another precision: linear layers are packed, the rest is shared.

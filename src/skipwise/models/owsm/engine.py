@@ -21,7 +21,7 @@ from skipwise.models.owsm.encoder import OwsmEncoder
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.positions import add_positions
 from skipwise.models.owsm.token_rules import OwsmTokenRules
-from skipwise.models.precision import Dtype, activation_dtype, pack, packed_copy
+from skipwise.models.precision import Dtype, activation_dtype, of_many_rows, pack, packed_copy
 from skipwise.models.speech_engine import CtcHead, SpeechEngine
 
 
@@ -29,15 +29,20 @@ from skipwise.models.speech_engine import CtcHead, SpeechEngine
 class OwsmEngine(SpeechEngine):
     """OWSM in one precision."""
 
-    def __init__(self, network: OwsmNetwork, dtype: Dtype = "fp32") -> None:
+    def __init__(self, network: OwsmNetwork, dtype: Dtype = "fp32", *, beside: OwsmEngine | None = None) -> None:
         """Pack `network`, which should be in eval mode: nothing is dropped here.
+
+        `beside` is an engine of the same network in another precision: an encoder that is the same there is shared.
 
         Raises:
             SkipwiseError: if the weights do not fit into `dtype`.
         """
         self._network = network
         self.dtype = dtype
-        encoder = packed_copy(network.encoder, dtype)
+        if beside is not None and beside.network is network and of_many_rows(beside.dtype) == of_many_rows(dtype):
+            encoder: nn.Module = beside._encoder
+        else:
+            encoder = packed_copy(network.encoder, dtype)
         assert isinstance(encoder, OwsmEncoder)
         self._encoder = encoder
         self.decoder = pack_decoder(network.decoder, dtype, start_token_id=network.config.bos_token_id)
