@@ -354,7 +354,7 @@ def test_the_example_in_the_docs_runs() -> None:
     path = Path(__file__).parents[3] / "docs" / "encoder_only.md"
     if not path.is_file():
         pytest.skip("a source distribution has no docs")
-    (code,) = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)[0]
     names: dict[str, Any] = {"model": build("wavlm", False), "input_values": _inputs()[0], "lengths": LENGTHS}
     exec(compile(code, str(path), "exec"), names)
     assert len(names["tokens"]) == 3
