@@ -49,4 +49,4 @@ ESPNET = ForeignFamily("owsm", espnet_network)
 """ESPnet's OWSM; an adapter of one serves our port too, so it has that one's name."""
 
 CTC = ForeignFamily("ctc", ctc_network)
-"""transformers' wav2vec2, HuBERT and WavLM with a CTC head."""
+"""transformers' wav2vec2, HuBERT, WavLM and Parakeet with a CTC head."""

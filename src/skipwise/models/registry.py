@@ -88,6 +88,7 @@ _BUILT_IN: Final = (
             "transformers.models.wav2vec2.modeling_wav2vec2.Wav2Vec2ForCTC",
             "transformers.models.hubert.modeling_hubert.HubertForCTC",
             "transformers.models.wavlm.modeling_wavlm.WavLMForCTC",
+            "transformers.models.parakeet.modeling_parakeet.ParakeetForCTC",
             "skipwise.models.ctc.network.CtcNetwork",
         ),
         module="skipwise.models.foreign_family",

@@ -1,4 +1,4 @@
-"""wav2vec2, HuBERT and WavLM with a CTC head hold the contract of a skipped branch.
+"""wav2vec2, HuBERT, WavLM and Parakeet with a CTC head hold the contract of a skipped branch.
 
 They have no decoder, so of the five identities *incremental is full* has nothing to say.
 """
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from transformers import (
     HubertConfig,
     HubertForCTC,
+    ParakeetCTCConfig,
+    ParakeetForCTC,
     Wav2Vec2Config,
     Wav2Vec2ForCTC,
     WavLMConfig,
@@ -45,10 +47,13 @@ _FORMS: dict[str, tuple[Any, Any]] = {
 }
 RANDOM_PARTS = ("layerdrop", "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")
 RANDOM_PARTS += ("final_dropout", "mask_time_prob", "mask_feature_prob")
-CASES = [(name, stable) for name in _FORMS for stable in (False, True)]
+CASES = [(name, stable) for name in _FORMS for stable in (False, True)] + [("parakeet", True)]
+HOP, NUM_MEL_BINS = 40, 16
 
 
 def build(name: str, stable: bool, *, seed: int = 0, **more: Any) -> Any:
+    if name == "parakeet":
+        return _build_parakeet(seed=seed)
     config_class, model_class = _FORMS[name]
     config = config_class(
         vocab_size=12,
@@ -75,6 +80,31 @@ def build(name: str, stable: bool, *, seed: int = 0, **more: Any) -> Any:
     return model
 
 
+def _build_parakeet(*, seed: int) -> Any:
+    encoder = {
+        "hidden_size": 32,
+        "num_hidden_layers": NUM_LAYERS,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "conv_kernel_size": 5,
+        "subsampling_factor": 4,
+        "subsampling_conv_channels": 8,
+        "num_mel_bins": NUM_MEL_BINS,
+        "initializer_range": 0.3,
+        **dict.fromkeys(("dropout", "dropout_positions", "layerdrop", "activation_dropout", "attention_dropout"), 0.0),
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = ParakeetForCTC(ParakeetCTCConfig(vocab_size=12, pad_token_id=0, encoder_config=encoder)).eval()
+        with torch.no_grad():
+            model.ctc_head.weight.normal_(std=0.5)
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm1d):  # as after training
+                    module.get_buffer("running_mean").normal_(std=0.1)
+                    module.get_buffer("running_var").uniform_(0.5, 2.0)
+    return model
+
+
 @pytest.fixture(params=CASES, ids=[f"{name} {'pre' if stable else 'post'}-norm" for name, stable in CASES])
 def model(request: pytest.FixtureRequest) -> nn.Module:
     return build(*request.param)
@@ -97,11 +127,23 @@ def _inputs(rows: Sequence[int] = range(3)) -> tuple[Tensor, Tensor]:
     return values, mask
 
 
-def _run(model: nn.Module, *, rows: Sequence[int] = range(3), decider: Any = None) -> tuple[list[Tensor], Any]:
-    """The logits of each row within its end, and what decided them."""
+def _heard(model: nn.Module, rows: Sequence[int] = range(3)) -> tuple[Tensor, Tensor, list[int]]:
+    """What the model is given of these rows: samples, or features; their mask; and how much of each is real."""
     values, mask = _inputs(rows)
     lengths = [LENGTHS[row] for row in rows]
-    with recordings(model, num_real_samples=lengths, decider=decider) as call:
+    if not isinstance(model, ParakeetForCTC):
+        return values, mask, lengths
+    frames = values.unfold(1, HOP, HOP)  # as good as any features of these sounds
+    basis = torch.randn(HOP, NUM_MEL_BINS, generator=torch.Generator().manual_seed(9))
+    num_frames = [length // HOP for length in lengths]
+    real = torch.arange(frames.shape[1]) < torch.tensor(num_frames)[:, None]
+    return (frames @ basis) * real[..., None], real, num_frames
+
+
+def _run(model: nn.Module, *, rows: Sequence[int] = range(3), decider: Any = None) -> tuple[list[Tensor], Any]:
+    """The logits of each row within its end, and what decided them."""
+    values, mask, lengths = _heard(model, rows)
+    with recordings(model, lengths=lengths, decider=decider) as call:
         logits = model(values, attention_mask=mask.long()).logits
     ends = ctc_network_of(model).num_frames(torch.tensor(lengths)).tolist()
     return [row[:end] for row, end in zip(logits, ends, strict=True)], call.decided()
@@ -127,6 +169,12 @@ def _random_gates(model: nn.Module, *, predictor: Any = None) -> GateAdapter:
 def _modules(model: nn.Module, site: GateSite) -> list[nn.Module]:
     """What a closed site does not execute; WavLM's table of positions is asked for all layers, whatever is closed."""
     layer = ctc_network_of(model).encoder.layers[site.layer]
+    if isinstance(model, ParakeetForCTC):
+        names = {"ffn1": "feed_forward1", "ffn2": "feed_forward2"}
+        norms = {"self_attn": "norm_self_att", "conv": "norm_conv"}
+        name = names.get(site.kind, site.kind)
+        tops = [layer.get_submodule(name), layer.get_submodule(norms.get(site.kind, f"norm_{name}"))]
+        return [module for top in tops for module in top.modules()]
     tops = {"self_attn": [layer.attention], "ffn": [layer.feed_forward]}[site.kind]
     if "PreNorm" in type(layer).__mro__[1].__name__ or "StableLayerNorm" in type(layer).__name__:
         tops.append({"self_attn": layer.layer_norm, "ffn": layer.final_layer_norm}[site.kind])
@@ -157,7 +205,8 @@ def test_detached_is_the_base_model_bit_for_bit(model: nn.Module) -> None:
 
 def test_a_closed_site_is_not_executed_and_the_others_are(model: nn.Module) -> None:
     sites, (base, _) = describe_base(model).sites, _run(model)
-    assert [str(site) for site in sites[:3]] == ["encoder.0.self_attn", "encoder.0.ffn", "encoder.1.self_attn"]
+    kinds = ["ffn1", "self_attn", "conv", "ffn2"] if isinstance(model, ParakeetForCTC) else ["self_attn", "ffn"]
+    assert [str(site) for site in sites] == [f"encoder.{i}.{kind}" for i in range(NUM_LAYERS) for kind in kinds]
     for site in sites:
         with gated(model, GatePlan.closing(sites, [site])):
             others = [_modules(model, other)[0] for other in sites if other != site]
@@ -192,19 +241,20 @@ def test_multiplied_is_skipped(model: nn.Module) -> None:
 
 
 def test_a_batch_is_its_rows(model: nn.Module) -> None:
-    values, mask = _inputs()
+    values, mask, lengths = _heard(model)
     _random_gates(model)
     together, plan = _run(model)
-    tokens = recognise(model, values, num_real_samples=LENGTHS, attention_mask=mask)
+    tokens = recognise(model, values, lengths=lengths, attention_mask=mask)
     assert any(tokens)
+    assert recognise(model, values, attention_mask=mask) == tokens, "the mask says as much"
     for row in range(3):
         alone, own = _run(model, rows=[row])
         assert own.key() == plan.key(row)
         _same(alone, [together[row]], tolerance=TOLERANCE)
-        one, its_mask = _inputs([row])
-        assert recognise(model, one, num_real_samples=[LENGTHS[row]], attention_mask=its_mask) == [tokens[row]]
+        one, its_mask, length = _heard(model, [row])
+        assert recognise(model, one, lengths=length, attention_mask=its_mask) == [tokens[row]]
     detach(model)
-    assert recognise(model, values, num_real_samples=LENGTHS, attention_mask=mask) != tokens
+    assert recognise(model, values, lengths=lengths, attention_mask=mask) != tokens
 
 
 def test_padding_is_not_pooled(model: nn.Module) -> None:
@@ -264,7 +314,7 @@ def test_low_rank_changes_are_made_and_taken_back() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning")  # newest transformers
-@pytest.mark.parametrize("name", list(_FORMS))
+@pytest.mark.parametrize("name", [*_FORMS, "parakeet"])
 def test_recomputing_layers_in_the_backward_pass_follows_the_same_gates(name: str) -> None:
     gradients = []
     for recomputes in (False, True):
@@ -287,13 +337,15 @@ def test_what_does_not_work_is_one_clear_error() -> None:
     values, mask = _inputs()
     with pytest.raises(SkipwiseError, match="how much of each row is real, which the model is not told"):
         model(values, attention_mask=mask.long())
-    with pytest.raises(SkipwiseError, match="one number of real samples, got 1 and 3"):
-        with recordings(model, num_real_samples=LENGTHS, contexts=[Context()]):
+    with pytest.raises(SkipwiseError, match="one length, got 1 and 3"):
+        with recordings(model, lengths=LENGTHS, contexts=[Context()]):
             pass
-    with recordings(model, num_real_samples=LENGTHS[:2]), pytest.raises(SkipwiseError, match="knows 2 rows, and got 3"):
+    with recordings(model, lengths=LENGTHS[:2]), pytest.raises(SkipwiseError, match="knows 2 rows, and got 3"):
         model(values, attention_mask=mask.long())
     with pytest.raises(SkipwiseError, match=r"with a CTC head \(ForCTC\); got a OwsmNetwork"):
-        recognise(tiny_network(), values, num_real_samples=LENGTHS)
+        recognise(tiny_network(), values, lengths=LENGTHS)
+    with pytest.raises(SkipwiseError, match="give lengths, or the attention_mask"):
+        recognise(model, values)
     with pytest.raises(SkipwiseError, match="adapters of languages in its layers"):
         attach(build("wav2vec2", True, adapter_attn_dim=4), GateConfig())
 
@@ -302,7 +354,7 @@ def test_the_example_in_the_docs_runs() -> None:
     path = Path(__file__).parents[3] / "docs" / "encoder_only.md"
     if not path.is_file():
         pytest.skip("a source distribution has no docs")
-    (code,) = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)[0]
     names: dict[str, Any] = {"model": build("wavlm", False), "input_values": _inputs()[0], "lengths": LENGTHS}
     exec(compile(code, str(path), "exec"), names)
     assert len(names["tokens"]) == 3

@@ -5,7 +5,7 @@ Shapes: B rows, N samples, T frames, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, final, runtime_checkable
 
 from jaxtyping import Float
@@ -40,12 +40,13 @@ class CtcCall:
         """
         if len(contexts) != len(num_real_frames):
             raise SkipwiseError(
-                f"each row needs one context and one number of real samples, got {len(contexts)} and "
-                f"{len(num_real_frames)}."
+                f"each row needs one context and one length, got {len(contexts)} and {len(num_real_frames)}."
             )
         self._decider = decider
         self._contexts = tuple(contexts)
         self._num_real_frames = num_real_frames
+        self.on_projected: Callable[[Tensor], None] = _nothing_waits
+        """What waits for the projected features, in encoders that make them themselves."""
         self._decided: GatePlan | GateSample | LayerPlanner | LayerSampler | None = None
 
     def gates(self, projected: Float[Tensor, "batch time dim"], num_layers: int) -> StackGates:
@@ -66,10 +67,14 @@ class CtcCall:
         return pooled_over(states, self._num_real_frames)
 
 
+def _nothing_waits(_: Tensor) -> None:
+    """Stands for nobody."""
+
+
 _RUNNING = RunningCall[CtcCall](
     "skipwise_ctc_call",
     missing="gates need to know how much of each row is real, which the model is not told. Call it inside of `with "
-    "recordings(model, num_real_samples=...):` of skipwise.models.ctc.recordings, or use recognise.",
+    "recordings(model, lengths=...):` of skipwise.models.ctc.recordings, or use recognise.",
 )
 running = _RUNNING.running
 running_call = _RUNNING.now

@@ -3,7 +3,8 @@
 Norms that stand behind a residual (the form without `do_stable_layer_norm`) belong to no branch: they always run.
 
 Shapes: B rows, T frames, D width.
-Source: transformers 5.23, `modeling_wav2vec2`, `modeling_hubert`, `modeling_wavlm`, whose modules do the work.
+Source: transformers 5.23, `modeling_wav2vec2`, `modeling_hubert`, `modeling_wavlm`, `modeling_parakeet`, whose modules
+do the work.
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ _GATES = "skipwise_gates"
 class LayerGateSource:
     """The gates of one pass, layer by layer; travels as an argument, so that recomputing layers sees the same."""
 
-    def __init__(self, call: CtcCall, layers: list[nn.Module], gates: StackGates) -> None:
-        self._call, self._layers, self._gates = call, layers, gates
+    def __init__(self, call: CtcCall, layers: list[nn.Module]) -> None:
+        self._call, self._layers = call, layers
+        self._gates: StackGates = None
         self._known: dict[int, LayerGates] = {}
+
+    def decide(self, projected: Tensor) -> None:
+        """Decide from the projected features, before positions."""
+        self._gates = self._call.gates(projected, len(self._layers))
 
     def of(self, layer: nn.Module, hidden: Tensor) -> LayerGates:
         """Return the gates of a layer from what comes into it."""
@@ -41,9 +47,28 @@ class GatedEncoder(nn.Module):
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **rest: Any) -> Any:
         """Return what the encoder does, its layers run under gates."""
-        call, layers = running_call(), list(self.get_submodule("layers").children())
-        source = LayerGateSource(call, layers, call.gates(hidden_states, len(layers)))
+        source = LayerGateSource(running_call(), list(self.get_submodule("layers").children()))
+        source.decide(hidden_states)
         return super().forward(hidden_states, attention_mask=attention_mask, **{_GATES: source}, **rest)
+
+
+class GatedHearingEncoder(nn.Module):
+    """The same for an encoder that is given features, and makes itself what its first layer is given (Parakeet)."""
+
+    def forward(self, input_features: Tensor, attention_mask: Tensor | None = None, **rest: Any) -> Any:
+        """Return what the encoder does, its layers run under gates."""
+        call = running_call()
+        call.on_projected = (source := LayerGateSource(call, list(self.get_submodule("layers").children()))).decide
+        return super().forward(input_features, attention_mask=attention_mask, **{_GATES: source}, **rest)
+
+
+class GatedPositions(nn.Module):
+    """What such an encoder shows its projected features to, outside of the layers, which may be computed again."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Return the positions; gates are decided."""
+        running_call().on_projected(hidden_states)
+        return super().forward(hidden_states)
 
 
 class GatedLayer(nn.Module, ABC):
@@ -103,6 +128,52 @@ class PreNormLayer(GatedLayer):
         return add_branch(hidden, lambda own, _: self.feed_forward(self.final_layer_norm(own)), gate_of(gates, "ffn"))
 
 
+class ConformerLayer(nn.Module):
+    """A block of Parakeet, whose branches may be skipped: `ffn1`, `self_attn`, `conv` and `ffn2`."""
+
+    feed_forward1: nn.Module
+    self_attn: nn.Module
+    conv: nn.Module
+    feed_forward2: nn.Module
+    norm_feed_forward1: nn.Module
+    norm_self_att: nn.Module
+    norm_conv: nn.Module
+    norm_feed_forward2: nn.Module
+    norm_out: nn.Module
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        position_embeddings: Tensor | None = None,
+        **rest: Any,
+    ) -> Tensor:
+        """Return the block's output [B, T, D]; the norm at its end always runs."""
+        gates = rest.pop(_GATES).of(self, hidden_states)
+        if all_open(gates):
+            return super().forward(hidden_states, attention_mask, position_embeddings, **rest)
+
+        def attend(own: Tensor, rows: Rows) -> Tensor:
+            positions = None if position_embeddings is None else select_rows(position_embeddings, rows)
+            mask = _of_rows(attention_mask, rows)
+            return self.self_attn(self.norm_self_att(own), position_embeddings=positions, attention_mask=mask, **rest)[
+                0
+            ]
+
+        def convolve(own: Tensor, rows: Rows) -> Tensor:
+            return self.conv(self.norm_conv(own), attention_mask=_of_rows(attention_mask, rows))
+
+        hidden = add_branch(
+            hidden_states, lambda own, _: 0.5 * self.feed_forward1(self.norm_feed_forward1(own)), gate_of(gates, "ffn1")
+        )
+        hidden = add_branch(hidden, attend, gate_of(gates, "self_attn"))
+        hidden = add_branch(hidden, convolve, gate_of(gates, "conv"))
+        hidden = add_branch(
+            hidden, lambda own, _: 0.5 * self.feed_forward2(self.norm_feed_forward2(own)), gate_of(gates, "ffn2")
+        )
+        return self.norm_out(hidden)
+
+
 _OWN: dict[type[nn.Module], type[nn.Module]] = {}
 """What each gated class was made for."""
 
@@ -110,20 +181,29 @@ _OWN: dict[type[nn.Module], type[nn.Module]] = {}
 def swap_class(module: nn.Module, *, gated: bool) -> None:
     """Make an encoder or a layer gated, or what it was: only its class changes."""
     own = type(module)
-    if gated and not issubclass(own, GatedEncoder | GatedLayer):
+    if gated and own not in _OWN:
         module.__class__ = _gated_class(own)
-    elif not gated and issubclass(own, GatedEncoder | GatedLayer):
+    elif not gated and own in _OWN:
         module.__class__ = _OWN[own]
 
 
 @lru_cache(maxsize=32)
 def _gated_class(own: type[nn.Module]) -> type[nn.Module]:
     name = own.__name__
-    is_stable = name.endswith("StableLayerNorm")
-    layer: type[nn.Module] = PreNormLayer if is_stable else PostNormLayer
-    gated = type(f"Gated{name}", (layer if "EncoderLayer" in name else GatedEncoder, own), {})
+    gated = type(f"Gated{name}", (_form(name), own), {})
     _OWN[gated] = own
     return gated
+
+
+def _form(name: str) -> type[nn.Module]:
+    """What a class of transformers becomes, by its name."""
+    if "Parakeet" in name:
+        return {"ParakeetEncoder": GatedHearingEncoder, "ParakeetEncoderBlock": ConformerLayer}.get(
+            name, GatedPositions
+        )
+    if "EncoderLayer" not in name:
+        return GatedEncoder
+    return PreNormLayer if name.endswith("StableLayerNorm") else PostNormLayer
 
 
 def _of_rows(mask: Tensor | None, rows: Rows) -> Tensor | None:

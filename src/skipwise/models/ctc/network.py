@@ -15,13 +15,15 @@ from skipwise.errors import SkipwiseError
 from skipwise.gating import GateSite
 from skipwise.models.foreign import ADAPTER, ForeignNetwork
 
-ENCODER_KINDS: Final = ("self_attn", "ffn")
+_TRANSFORMER: Final = ("self_attn", "ffn")
+_CONFORMER: Final = ("ffn1", "self_attn", "conv", "ffn2")
 _MODELS: Final = {
-    "transformers.models.wav2vec2.modeling_wav2vec2.Wav2Vec2ForCTC": "wav2vec2",
-    "transformers.models.hubert.modeling_hubert.HubertForCTC": "hubert",
-    "transformers.models.wavlm.modeling_wavlm.WavLMForCTC": "wavlm",
+    "transformers.models.wav2vec2.modeling_wav2vec2.Wav2Vec2ForCTC": ("wav2vec2.encoder", _TRANSFORMER),
+    "transformers.models.hubert.modeling_hubert.HubertForCTC": ("hubert.encoder", _TRANSFORMER),
+    "transformers.models.wavlm.modeling_wavlm.WavLMForCTC": ("wavlm.encoder", _TRANSFORMER),
+    "transformers.models.parakeet.modeling_parakeet.ParakeetForCTC": ("encoder", _CONFORMER),
 }
-"""Each model class, and where it holds its encoder."""
+"""Each model class, where it holds its encoder, and the branches of a layer in their order."""
 
 
 @final
@@ -31,29 +33,31 @@ class CtcSizes:
 
     hidden_size: int
     num_layers: int
+    kinds: tuple[str, ...]
+    """The branches of a layer in their order."""
     languages: tuple[str, ...] = ()
     """It has no token for any: a context's language counts as unknown."""
     tasks: tuple[str, ...] = ("asr",)
 
     def gate_sites(self) -> tuple[GateSite, ...]:
         """Return all sites, from the input up."""
-        return tuple(GateSite("encoder", i, kind) for i in range(self.num_layers) for kind in ENCODER_KINDS)
+        return tuple(GateSite("encoder", i, kind) for i in range(self.num_layers) for kind in self.kinds)
 
 
 @final
 class CtcNetwork(ForeignNetwork):
-    """The encoder of a live wav2vec2, HuBERT or WavLM with a CTC head."""
+    """The encoder of a live wav2vec2, HuBERT, WavLM or Parakeet with a CTC head."""
 
     family = "ctc"
 
-    def __init__(self, model: nn.Module, place: str) -> None:
-        """See `model`, which holds its encoder's model under `place`, as a network.
+    def __init__(self, model: nn.Module, place: str, kinds: tuple[str, ...]) -> None:
+        """See `model`, which holds its encoder under `place`, as a network whose layers have these branches.
 
         Raises:
             SkipwiseError: if its layers have parts that gates do not know.
         """
         super().__init__(model)
-        self._place = place
+        self._place, self._kinds = place, kinds
         if getattr(self.model.config, "adapter_attn_dim", None) is not None:
             raise SkipwiseError(
                 "this model has adapters of languages in its layers (MMS), which gates do not know. Gates go on those "
@@ -62,16 +66,19 @@ class CtcNetwork(ForeignNetwork):
 
     @property
     def config(self) -> CtcSizes:
-        return CtcSizes(hidden_size=self.model.config.hidden_size, num_layers=len(self.encoder.layers))
+        encoder = self.encoder
+        return CtcSizes(hidden_size=encoder.config.hidden_size, num_layers=len(encoder.layers), kinds=self._kinds)
 
     @property
     def encoder(self) -> Any:
         """The layers and what is around them."""
-        return getattr(self.model, self._place).encoder
+        return self.model.get_submodule(self._place)
 
-    def num_frames(self, num_samples: Tensor) -> Tensor:
-        """Return the encoder's frames for numbers of samples, at least one."""
-        return self.model._get_feat_extract_output_lengths(num_samples).long().clamp_min(1)
+    def num_frames(self, lengths: Tensor) -> Tensor:
+        """Return the encoder's frames, at least one, for numbers of samples, or of feature frames (Parakeet)."""
+        subsampled = getattr(self.model, "_get_subsampling_output_length", None)
+        counted = self.model._get_feat_extract_output_lengths if subsampled is None else subsampled
+        return counted(lengths).long().clamp_min(1)
 
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
         return ((name, module) for name, module in self.model.named_modules() if name.partition(".")[0] != ADAPTER)
@@ -84,7 +91,8 @@ class CtcNetwork(ForeignNetwork):
     def swap_classes(self, *, gated: bool) -> None:
         from skipwise.models.ctc.layers import swap_class
 
-        for module in (self.encoder, *self.encoder.layers):
+        positions = [self.encoder.encode_positions] if hasattr(self.encoder, "encode_positions") else []
+        for module in (self.encoder, *positions, *self.encoder.layers):
             swap_class(module, gated=gated)
 
 
@@ -95,7 +103,7 @@ def ctc_network(model: object) -> CtcNetwork | None:
         SkipwiseError: for one whose layers have parts that gates do not know.
     """
     for base in type(model).__mro__:
-        place = _MODELS.get(f"{base.__module__}.{base.__qualname__}")
-        if place is not None and isinstance(model, nn.Module):
-            return CtcNetwork(model, place)
+        known = _MODELS.get(f"{base.__module__}.{base.__qualname__}")
+        if known is not None and isinstance(model, nn.Module):
+            return CtcNetwork(model, *known)
     return None

@@ -26,7 +26,7 @@ def ctc_network_of(model: nn.Module) -> CtcNetwork:
     network = network_of(model)
     if not isinstance(network, CtcNetwork):
         raise SkipwiseError(
-            f"this is for wav2vec2, HuBERT and WavLM with a CTC head (ForCTC); got a {type(model).__name__}."
+            f"this is for wav2vec2, HuBERT, WavLM and Parakeet with a CTC head (ForCTC); got a {type(model).__name__}."
         )
     return network
 
@@ -35,20 +35,20 @@ def ctc_network_of(model: nn.Module) -> CtcNetwork:
 def recordings(
     model: nn.Module,
     *,
-    num_real_samples: Sequence[int],
+    lengths: Sequence[int],
     contexts: Sequence[Context] | None = None,
     decider: EncoderDecider | None = None,
 ) -> Iterator[CtcCall]:
     """Tell the gates of an encoder-only model about a batch until the block ends.
 
-    Lengths are in samples at the model's rate, without padding; `contexts` are one a row, or none: transcription in an
-    unknown language. `decider` decides instead of the model's own gates.
+    `lengths` are how much of each row is real: samples at the model's rate, or feature frames (Parakeet). `contexts`
+    are one a row, or none: transcription in an unknown language. `decider` decides instead of the model's own gates.
 
     Raises:
         SkipwiseError: if the model is no encoder-only one, or rows, contexts and lengths are not as many.
     """
     network = ctc_network_of(model)
-    known = [ASR] * len(num_real_samples) if contexts is None else contexts
-    num_frames = network.num_frames(torch.tensor(list(num_real_samples)))
+    known = [ASR] * len(lengths) if contexts is None else contexts
+    num_frames = network.num_frames(torch.tensor(list(lengths)))
     with running(CtcCall(planner_of(model) if decider is None else decider, known, num_frames)) as call:
         yield call

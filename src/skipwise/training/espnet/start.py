@@ -13,9 +13,10 @@ from skipwise.gating import GateAdapter
 from skipwise.gating.context import VECTOR_PARTS
 from skipwise.models.attach import attach, network_of
 from skipwise.models.espnet.network import EspnetNetwork
-from skipwise.training.espnet.model import GateTraining, GateTrainingModel
+from skipwise.training.espnet.model import GateTrainingModel
 from skipwise.training.gates import gate_config, gated_objective_config
 from skipwise.training.gates_section import GatesSection
+from skipwise.training.hosted import GateTraining
 from skipwise.training.vectors import ContextVectors
 
 
