@@ -128,6 +128,20 @@ def test_a_planner_asks_for_a_budget_where_the_context_has_none(base):
         AdapterPlanner(_adapter(base), Budget(sparsity=0.7))
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_budget_may_be_for_one_stack_and_the_other_runs_whole(base, exact):
+    adapter = _adapter(base, scope="both", context=(*HIDEABLE_PARTS, "budget"))
+    contexts, pooled = [DEU_ASR, FRA_ST], torch.randn(2, 8)
+    whole = AdapterPlanner(adapter, Budget(sparsity=0.6, exact=exact))
+    for scope, other in (("encoder", "decoder"), ("decoder", "encoder")):
+        planner = AdapterPlanner(adapter, Budget(sparsity=0.6, exact=exact, scope=scope))
+        pruned, kept = (getattr(planner, stack)(contexts, pooled) for stack in (scope, other))
+        assert torch.equal(pruned.gates, getattr(whole, scope)(contexts, pooled).gates) and pruned.sparsity() > 0
+        assert kept.gates.all() and kept.sites == adapter.sites(other) and len(kept.gates) == 2
+        with pytest.raises(SkipwiseError, match=f"are on the {other} alone, and have nothing to prune in the {scope}"):
+            AdapterPlanner(_adapter(base, scope=other), Budget(scope=scope))
+
+
 def test_rows_are_decided_independently(base):
     adapter, pooled = _adapter(base), torch.randn(2, 8)
     both = adapter.plan("decoder", [DEU_ASR, FRA_ST], pooled)

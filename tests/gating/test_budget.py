@@ -105,6 +105,8 @@ def test_a_unit_that_the_gates_do_not_know_is_refused(base, budget, message):
 
 
 def test_wrong_budgets_and_costs_say_what_is_allowed(base, unchecked):
+    with pytest.raises(SkipwiseError, match="scope must be one of encoder, decoder, both; got 'head'"):
+        Budget(scope="head")  # type: ignore[bad-argument-type]
     with pytest.raises(SkipwiseError, match=r"unit must be one of sites, macs, ms; got 'joules'"):
         Budget(unit="joules")  # type: ignore[bad-argument-type]
     with pytest.raises(SkipwiseError, match=r"a budget in macs needs site_weights"):

@@ -37,6 +37,7 @@ def evaluate(  # noqa: PLR0913 one argument is one option
     gates: options.Gates = "auto",
     sparsity: options.Sparsity = None,
     exact: options.Exact = False,
+    scope: options.Scope = "both",
     unit: options.Unit = None,
     cost_table: options.CostTable = None,
     speedup: options.Speedup = None,
@@ -82,7 +83,9 @@ def evaluate(  # noqa: PLR0913 one argument is one option
         length_bonus=length_bonus,
         normalize_length=normalize_length,
     )
-    wish = Wish(budget=Budget(sparsity=sparsity, exact=exact, unit=unit), cost_table=cost_table, speedup=speedup)
+    wish = Wish(
+        budget=Budget(sparsity=sparsity, exact=exact, scope=scope, unit=unit), cost_table=cost_table, speedup=speedup
+    )
     transcriber = make_transcriber(model, gates, wish, device=device, dtype=dtype, options=decoding)
     tasks = task or tasks_of(transcriber, utterances)
     batches = make_batches(transcriber, utterances, tasks, batch_s=batch_s, seed=seed)

@@ -18,6 +18,10 @@ Sparsity = Annotated[
 Exact = Annotated[
     bool, typer.Option("--exact", help="Skip that share to within a module, whatever the gates were trained for.")
 ]
+Scope = Annotated[
+    Literal["encoder", "decoder", "both"],
+    typer.Option("--scope", help="Stacks to prune, of those with gates; the other runs whole."),
+]
 Unit = Annotated[
     Literal["sites", "macs", "ms"] | None,
     typer.Option("--unit", help="What that share counts [default: what the gates were trained to count]."),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from skipwise.data.manifest import Utterance
     from skipwise.evaluation.tradeoff import Point
+    from skipwise.gating.sites import Scope
     from skipwise.pipeline import Transcriber
 
 _BUDGETS = (0.3, 0.5, 0.7)
@@ -30,6 +31,7 @@ def tradeoff(  # noqa: PLR0913 one argument is one option
         typer.Option("--sparsity", help="Share to skip, in [0, 1); may be given again [default: 0.3, 0.5 and 0.7]."),
     ] = None,
     exact: options.Exact = False,
+    scope: options.Scope = "both",
     language: Annotated[
         list[str] | None, typer.Option("--language", "-l", help="Only this language; may be given again.")
     ] = None,
@@ -63,9 +65,9 @@ def tradeoff(  # noqa: PLR0913 one argument is one option
     utterances = spread(read_data(data, split, languages=language, bad_lines=bad_lines), limit)
     decoding = DecodeOptions(beam_size=beam_size, max_length_ratio=max_length_ratio)
     dense = Transcriber(model, gates="none", device=device, dtype=dtype, options=decoding)
-    systems = {None: dense} | _pruned(dense, gates, sparsity, exact=exact)
+    systems = {None: dense} | _pruned(dense, gates, sparsity, exact=exact, scope=scope)
     tasks = task or tasks_of(dense, utterances)
-    notes = {"data": data, "split": split, "limit": limit, "exact": exact, "bad_lines": bad_lines}
+    notes = {"data": data, "split": split, "limit": limit, "exact": exact, "scope": scope, "bad_lines": bad_lines}
     points = _points(systems, utterances, tasks, batch_s=batch_s, seed=seed, notes=notes)
     console = make_console()
     console.print(_table(points, tasks))
@@ -82,7 +84,7 @@ def tradeoff(  # noqa: PLR0913 one argument is one option
 
 
 def _pruned(
-    dense: Transcriber, gates: str, sparsities: Sequence[float] | None, *, exact: bool
+    dense: Transcriber, gates: str, sparsities: Sequence[float] | None, *, exact: bool, scope: Scope
 ) -> dict[float | None, Transcriber]:
     """A transcriber a budget; of gates that follow one alone that one, if nothing is asked for."""
     from skipwise.gating import Budget
@@ -101,7 +103,7 @@ def _pruned(
         share: Transcriber(
             dense.model,
             gates=adapter,
-            sparsity=Budget(sparsity=share, exact=exact),
+            sparsity=Budget(sparsity=share, exact=exact, scope=scope),
             dtype=dense.engine.dtype,
             options=dense.options,
         )

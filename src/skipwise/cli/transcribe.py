@@ -29,6 +29,7 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     gates: options.Gates = "auto",
     sparsity: options.Sparsity = None,
     exact: options.Exact = False,
+    scope: options.Scope = "both",
     unit: options.Unit = None,
     cost_table: options.CostTable = None,
     speedup: options.Speedup = None,
@@ -81,7 +82,9 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     )
     if timestamps and nbest > 1 and not as_json:
         raise SkipwiseError("--timestamps and --nbest are shown together by --json alone. Add it, or leave one out.")
-    wish = Wish(budget=Budget(sparsity=sparsity, exact=exact, unit=unit), cost_table=cost_table, speedup=speedup)
+    wish = Wish(
+        budget=Budget(sparsity=sparsity, exact=exact, scope=scope, unit=unit), cost_table=cost_table, speedup=speedup
+    )
     transcriber = make_transcriber(model, gates, wish, device=device, dtype=dtype, options=decoding)
     given = None if language == _PREDICTED else language
     transcriber.context(given, task)  # a mistake here is told once, not for each file

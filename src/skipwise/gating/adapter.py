@@ -37,7 +37,7 @@ from skipwise.gating.predictors import (
 )
 from skipwise.gating.predictors.base import AnyPredictor, PredictorShape, build_predictor
 from skipwise.gating.relaxation import Sampling
-from skipwise.gating.sites import STACKS, GateSite, Scope, Stack, sites_in
+from skipwise.gating.sites import STACKS, GateSite, Scope, Stack, check_scope, sites_in
 from skipwise.gating.steps import StepPlanner
 from skipwise.gating.stepwise import AdapterStepPlanner, StepDecider, StepSampler
 
@@ -76,8 +76,7 @@ class GateConfig:
     """What computes an event embedding where a request brings none."""
 
     def __post_init__(self) -> None:
-        if self.scope not in get_args(Scope):
-            raise SkipwiseError(f"scope must be one of {', '.join(get_args(Scope))}; got {self.scope!r}.")
+        check_scope(self.scope)
         if not 0 <= self.sparsity < 1:
             raise SkipwiseError(
                 f"sparsity must be in [0, 1), got {self.sparsity}. For the base model use GatePlan.all_open()."

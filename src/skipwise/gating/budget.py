@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from skipwise.errors import SkipwiseError
-from skipwise.gating.sites import GateSite
+from skipwise.gating.sites import GateSite, Scope, check_scope
 
 Unit = Literal["sites", "macs", "ms"]
 
@@ -40,7 +40,11 @@ class Budget:
     site_weights: tuple[float, ...] = ()
     """What each site of the base costs in `unit`, in the base's order, in any scale; empty: as the adapter has it."""
 
+    scope: Scope = "both"
+    """Stacks to prune; a stack beside it runs whole, whatever gates it has."""
+
     def __post_init__(self) -> None:
+        check_scope(self.scope)
         if self.sparsity is not None and not 0 <= self.sparsity < 1:
             raise SkipwiseError(f"sparsity must be in [0, 1), got {self.sparsity}. For the base model use gates none.")
         check_unit(self.unit or "sites")

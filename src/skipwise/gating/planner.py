@@ -49,7 +49,7 @@ class AdapterPlanner(Planner):
 
         Raises:
             SkipwiseError: for a sparsity or a unit that the adapter was not trained for, without `exact`; for a unit
-                whose costs are not known.
+                whose costs are not known; for a scope without gates.
         """
         budget = budget or Budget()
         trained = adapter.config
@@ -63,6 +63,11 @@ class AdapterPlanner(Planner):
         """What is followed."""
         self.budget = replace(budget, unit=unit)
         """What is asked for."""
+        if budget.scope != "both" and not adapter.sites(budget.scope):
+            raise SkipwiseError(
+                f"these gates are on the {trained.scope} alone, and have nothing to prune in the {budget.scope}. Leave "
+                "the scope out, or train gates for it."
+            )
         self._costs = _costs(adapter, self.budget)
         if budget.sparsity is not None:
             self.check_sparsity(budget.sparsity)
@@ -94,6 +99,8 @@ class AdapterPlanner(Planner):
     def _decided(
         self, stack: Stack, contexts: Sequence[Context], pooled: Float[Tensor, "batch dim"]
     ) -> GatePlan | LayerPlanner | StepPlanner:
+        if self.budget.scope not in ("both", stack):
+            return GatePlan.all_open(self.adapter.sites(stack), len(contexts))
         asked = list(contexts)
         if self.budget.sparsity is not None:
             asked = [c if c.budget is not None else replace(c, budget=self.budget.sparsity) for c in contexts]

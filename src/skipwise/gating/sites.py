@@ -43,6 +43,12 @@ class GateSite:
         return cls(stack, int(layer), kind)
 
 
+def check_scope(scope: str) -> None:
+    """Raise a SkipwiseError if there is no such scope."""
+    if scope not in get_args(Scope):
+        raise SkipwiseError(f"scope must be one of {', '.join(get_args(Scope))}; got {scope!r}.")
+
+
 def sites_in(scope: Scope, sites: Sequence[GateSite]) -> tuple[GateSite, ...]:
     """Return those of `sites` that lie in the stacks of `scope`, in their order."""
     return tuple(site for site in sites if scope in ("both", site.stack))
