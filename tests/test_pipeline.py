@@ -141,6 +141,25 @@ def test_a_model_in_memory_is_used_as_it_is_with_the_gates_that_are_on_it(
         Transcriber(model, gates=adapter)
 
 
+def test_gates_name_the_base_that_they_run_on(dense_folder: Path, gated_folder: Path, tmp_path: Path) -> None:
+    adapter = GateAdapter.from_pretrained(gated_folder / "gates")
+    adapter.notes["base"] = str(dense_folder)
+    adapter.save_pretrained(tmp_path / "gates")
+    audio = (tone(1.2), RATE)
+    expected = Transcriber(dense_folder, gates=tmp_path / "gates", options=SHORT).transcribe(audio, language="de")
+    named = Transcriber(gates=tmp_path / "gates", options=SHORT)
+    assert named.model.name == str(dense_folder)
+    assert_same(named.transcribe(audio, language="de"), expected)
+    adapter.notes["base"] = str(tmp_path / "gone")
+    adapter.save_pretrained(tmp_path / "gates")
+    with pytest.raises(SkipwiseError, match="gone"):
+        Transcriber(gates=tmp_path / "gates")
+    adapter.notes["base"] = "reference"
+    adapter.save_pretrained(tmp_path / "gates")
+    with pytest.raises(SkipwiseError, match="belongs to another base"):  # those of a tiny model
+        Transcriber(gates=tmp_path / "gates")
+
+
 def test_a_model_in_training_mode_is_refused(dense_folder: Path) -> None:
     model = load_owsm(dense_folder)
     model.network.train()

@@ -35,6 +35,7 @@ from skipwise.decoding.work import (
 )
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 from skipwise.gating import Budget, Context, GateSite, Planner
+from skipwise.gating.adapter_files import base_named_in
 from skipwise.models.attach import device_of
 from skipwise.models.extractors import ContextExtractors
 from skipwise.models.family import SpeechModel, Vocabulary
@@ -42,6 +43,9 @@ from skipwise.models.loading import load_model
 from skipwise.models.planners import Gates, budget_of, check_request, model_for, planner_for
 from skipwise.models.precision import Dtype, check_dtype
 from skipwise.models.registry import family_of
+
+REFERENCE = "reference"
+"""What the model that comes with the package is called in recipes and results."""
 
 
 @final
@@ -59,8 +63,9 @@ class Transcriber:
         dtype: Dtype | Literal["auto"] = "auto",
         options: DecodeOptions | None = None,
     ) -> None:
-        """Load `model`: a folder, a Hub name, or None for the reference model; one in memory stays where it is.
+        """Load `model`: a folder, a Hub name, or one in memory, which stays where it is.
 
+        None is the base that the folder of `gates` names, and without gates of one's own the reference model.
         `sparsity` is the share to skip of each gated stack, in [0, 1), if gates follow one; with `exact` as much is
         skipped as that says, rounded, whatever the gates were trained for. A `Budget` says in which unit, too. `gates`
         may be several by name, `{"fast": "gates/fast", "dense": None}`, of which each request names one. `dtype`
@@ -71,10 +76,8 @@ class Transcriber:
             SkipwiseError: if the model or its gates cannot be read, do not belong together, or know no such budget, or
                 the device does not compute in `dtype`.
         """
-        if model is None:  # by its role, not by where this installation keeps it: results name their model
-            model = replace(load_model(reference_model(), device=_checked_device(device)), name="reference")
-        elif not isinstance(model, SpeechModel):
-            model = load_model(model, device=_checked_device(device))
+        if not isinstance(model, SpeechModel):
+            model = _loaded(model or base_of(gates), _checked_device(device))
         if model.network.training:
             raise SkipwiseError(
                 "this model is in training mode, so its dropout is on. Call model.network.eval() first."
@@ -225,6 +228,24 @@ class Transcriber:
         """The batch's jobs with their results, in order; silence is not decoded."""
         decoded = iter(self._decoder.decode([job for job in batch if job.samples is not None]))
         return (Part.silent(job.stretch) if job.samples is None else next(decoded) for job in batch)
+
+
+def base_of(gates: Gates) -> str | None:
+    """Return the base that an adapter's folder or Hub name names; None for other gates, and for the reference model.
+
+    Raises:
+        SkipwiseError: if there is no adapter.
+    """
+    if not isinstance(gates, str | Path) or gates in ("auto", "none"):
+        return None
+    named = base_named_in(gates)
+    return None if named == REFERENCE else named
+
+
+def _loaded(model: str | Path | None, device: torch.device) -> SpeechModel[nn.Module, Vocabulary]:
+    if model is None:  # by its role, not by where this installation keeps it: results name their model
+        return replace(load_model(reference_model(), device=device), name=REFERENCE)
+    return load_model(model, device=device)
 
 
 def reference_model() -> Path:

@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 import typer
 
 Model = Annotated[
-    str | None, typer.Option("--model", "-m", help="Model folder or Hub name [default: the one shipped].")
+    str | None,
+    typer.Option(
+        "--model", "-m", help="Model folder or Hub name [default: the base that --gates names; else shipped]."
+    ),
 ]
 Gates = Annotated[
     str, typer.Option("--gates", help="auto: those beside the model; none: skip nothing; or an adapter's folder.")

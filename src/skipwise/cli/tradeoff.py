@@ -59,12 +59,12 @@ def tradeoff(  # noqa: PLR0913 one argument is one option
     from skipwise.data.layouts import has_splits, read_data
     from skipwise.decoding import DecodeOptions
     from skipwise.evaluation.rows import spread
-    from skipwise.pipeline import Transcriber
+    from skipwise.pipeline import Transcriber, base_of
 
     bad_lines: list[str] | None = [] if skip_bad else None
     utterances = spread(read_data(data, split, languages=language, bad_lines=bad_lines), limit)
     decoding = DecodeOptions(beam_size=beam_size, max_length_ratio=max_length_ratio)
-    dense = Transcriber(model, gates="none", device=device, dtype=dtype, options=decoding)
+    dense = Transcriber(model or base_of(gates), gates="none", device=device, dtype=dtype, options=decoding)
     systems = {None: dense} | _pruned(dense, gates, sparsity, exact=exact, scope=scope)
     tasks = task or tasks_of(dense, utterances)
     notes = {"data": data, "split": split, "limit": limit, "exact": exact, "scope": scope, "bad_lines": bad_lines}

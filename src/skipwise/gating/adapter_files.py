@@ -69,6 +69,16 @@ def read_adapter(source: str | Path) -> GateAdapter:
     return adapter.eval()
 
 
+def base_named_in(source: str | Path) -> str | None:
+    """Return the base that the adapter in a folder, or on the Hub, was trained on, by the name that training knew.
+
+    Raises:
+        SkipwiseError: if there is no adapter.
+    """
+    folder = local_folder(source, what="gate adapter", needs=CONFIG_FILE, patterns=(CONFIG_FILE,))
+    return (_read_record(folder / CONFIG_FILE).get("notes") or {}).get("base")
+
+
 def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     with usual_mode(path):
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)

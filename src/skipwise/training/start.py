@@ -19,7 +19,7 @@ from skipwise.models.loading import load_model, model_type
 from skipwise.models.registry import family_called
 from skipwise.models.speech_engine import SpeechConfig
 from skipwise.models.trainable import FreshModel, FrontEnd, TrainableFamily, trainable_family_of
-from skipwise.pipeline import reference_model
+from skipwise.pipeline import REFERENCE, reference_model
 from skipwise.training.batches import StepPlan, plan_steps
 from skipwise.training.config import DataSection, TrainConfig
 from skipwise.training.feature_store import build_feature_store
@@ -86,11 +86,11 @@ def utterances_of(data: DataSection, split: str) -> list[Utterance]:
 
 
 def _model_called(name: str) -> AnyModel:
-    if name != "reference" and (found := model_type(Path(name))) not in (None, *_TRAINED):
+    if name != REFERENCE and (found := model_type(Path(name))) not in (None, *_TRAINED):
         raise SkipwiseError(
             f"skipwise train goes on from an OWSM or a Whisper; {name} is a {found}. Its own library trains that one."
         )
-    return load_model(reference_model() if name == "reference" else name)
+    return load_model(reference_model() if name == REFERENCE else name)
 
 
 def _trained(config: TrainConfig) -> AnyModel:

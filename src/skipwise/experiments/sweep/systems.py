@@ -21,7 +21,7 @@ from skipwise.gating.shuffle import Donors
 from skipwise.gating.sites import sites_in
 from skipwise.models.owsm.loading import GATES_FOLDER, OwsmModel, load_owsm
 from skipwise.models.planners import Gates, planner_for
-from skipwise.pipeline import Transcriber, reference_model
+from skipwise.pipeline import REFERENCE, Transcriber, reference_model
 from skipwise.training.run import result_folder
 from skipwise.training.start import utterances_of
 
@@ -122,7 +122,7 @@ class CellSystems:
         return {YARDSTICK: self._following(None, self._load(asked.yardstick))}
 
     def _load(self, name: str | Path) -> OwsmModel:
-        return load_owsm(reference_model() if name == "reference" else name, device=self._device)
+        return load_owsm(reference_model() if name == REFERENCE else name, device=self._device)
 
 
 def utterances_to_evaluate(cell: Cell) -> list[Utterance]:
