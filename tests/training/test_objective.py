@@ -6,6 +6,7 @@ import torch
 from skipwise.gating import (
     Context,
     GateConfig,
+    GateSample,
     LayerDropPredictorConfig,
     LocalPredictorConfig,
     MlpPredictorConfig,
@@ -108,6 +109,43 @@ def test_without_a_dense_share_a_gated_encoder_runs_once():
 
 
 @pytest.mark.parametrize("scope", ["encoder", "decoder", "both"])
+def test_rows_whose_gates_are_held_open_are_dense_and_teach_no_gates(scope):
+    expected = _objective(scope, dense_share=0.5, target_sparsity=0.5).losses(_batch())
+    objective = _objective(scope, open_share=1.0, target_sparsity=0.5, penalty=PenaltyConfig(per_row=True))
+    found = objective.losses(_batch())
+    for name in ("ctc", "attention"):
+        torch.testing.assert_close(found[f"pruned_{name}"], expected[name])
+    found["loss"].backward()
+    stacks = ("encoder", "decoder") if scope == "both" else (scope,)
+    for stack in stacks:
+        assert float(found[f"penalty_{stack}"]) == 0 and float(found[f"sparsity_sampled_{stack}"]) == 0
+        gradient = objective.network.get_parameter(f"gate_adapter.predictors.{stack}.output.weight").grad
+        assert gradient is None or not gradient.any()
+
+
+def test_each_stack_is_held_open_in_rows_of_its_own():
+    batch = _batch()
+    whole, some = (_objective("both", open_share=share, target_sparsity=0.5) for share in (0.0, 0.5))
+    assert float(whole.losses(batch)["sparsity_sampled_decoder"]) > 0
+    held = []
+    sample = GateSample.held_open
+
+    def noted(self: GateSample, rows: torch.Tensor) -> GateSample:
+        held.append(rows)
+        kept = sample(self, rows)
+        assert kept.gates[rows].eq(1).all() and torch.equal(kept.gates[~rows], self.gates[~rows])
+        return kept
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GateSample, "held_open", noted)
+        for step in range(8):
+            some.losses(_batch(step))
+    encoder, decoder = torch.stack(held[::2]), torch.stack(held[1::2])
+    assert encoder.any() and decoder.any() and not torch.equal(encoder, decoder)
+    assert 0.2 < encoder.float().mean() < 0.8 and 0.2 < decoder.float().mean() < 0.8
+
+
+@pytest.mark.parametrize("scope", ["encoder", "decoder", "both"])
 def test_the_gradient_reaches_every_predictor_and_the_base(scope):
     objective = _objective(scope, dense_share=0.5, target_sparsity=0.5)
     objective.losses(_batch())["loss"].backward()
@@ -142,7 +180,7 @@ def _part(batch: TrainBatch, window: int) -> TrainBatch:
 @pytest.mark.parametrize("scope", [None, "decoder", "both"])
 @pytest.mark.parametrize("normalized", [True, False])
 def test_the_losses_and_gradients_of_the_parts_of_a_step_sum_up_to_those_of_the_step(scope, normalized):
-    settings = {"target_sparsity": 0.5, "dense_share": 0.5, "context_dropout": 0.3}
+    settings = {"target_sparsity": 0.5, "dense_share": 0.5, "context_dropout": 0.3, "open_share": 0.4}
     objective = _objective(scope, penalty=PenaltyConfig(per_row=True), **settings)
     objective.network.config.length_normalized_loss = normalized
     whole = objective.losses(_batch())

@@ -6,7 +6,7 @@ Shapes: B rows (utterances, or utterance-task pairs in training), L positions of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -151,6 +151,11 @@ class GateSample:
     """What they were drawn from; the last axis is (closed, open)."""
     counted: Bool[Tensor, "batch positions"] | None = None
     """Where every position has gates of its own: those that count for the sparsity. None: all."""
+
+    def held_open(self, rows: Bool[Tensor, " batch"]) -> GateSample:
+        """Return the same with every gate of some rows open, whatever was drawn: nothing is learned from those."""
+        held = rows.to(self.gates.device).view(-1, *[1] * (self.gates.ndim - 1))
+        return replace(self, gates=torch.where(held, torch.ones_like(self.gates), self.gates))
 
     def closed_share(self, weights: Float[Tensor, " sites"]) -> Float[Tensor, " batch"]:
         """Return the weight that is closed in each row, the mean over its positions that count: differentiable."""

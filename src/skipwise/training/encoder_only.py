@@ -22,7 +22,7 @@ from skipwise.models.ctc.call import EncoderDecider
 from skipwise.models.ctc.recordings import ctc_network_of, recordings
 from skipwise.models.family import GATES_FOLDER
 from skipwise.training.gates import gate_config, gated_objective_config
-from skipwise.training.gates_section import GatesSection
+from skipwise.training.gates_section import GatesSection, for_our_trainer
 from skipwise.training.hosted import GateTraining
 from skipwise.training.vectors import ContextVectors
 
@@ -144,10 +144,10 @@ def _section(gates: Mapping[str, Any]) -> GatesSection:
             f"{where}: {told}, got {problem['input']!r}. The keys of gates: {', '.join(GatesSection.model_fields)}."
         ) from error
     vectors = [part for part in VECTOR_PARTS if part in section.context]
-    if section.scope != "encoder" or section.cost.unit == "macs" or vectors or section.distillation is not None:
+    if section.scope != "encoder" or section.cost.unit == "macs" or vectors or for_our_trainer(section):
         raise SkipwiseError(
-            "gates of an encoder-only model have scope encoder and count sites or ms; embeddings as context and "
-            f"distillation are for skipwise train. Got scope {section.scope}, unit {section.cost.unit}, "
+            "gates of an encoder-only model have scope encoder and count sites or ms; embeddings as context, "
+            f"distillation and open_share are for skipwise train. Got scope {section.scope}, unit {section.cost.unit}, "
             f"context {', '.join(section.context)}."
         )
     return section

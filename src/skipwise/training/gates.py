@@ -80,6 +80,7 @@ def gated_objective_config(gates: GatesSection, schedule: dict[str, Any], *, bas
         **schedule,
         # a frozen base learns nothing from a dense pass
         dense_share=gates.dense_share if base_learns else 0.0,
+        open_share=gates.open_share,
         target_sparsity=gates.sparsity,
         sparsity_range=gates.sparsity_range,
         sparsity_warmup=SparsityWarmup(share=gates.sparsity_warmup, shape=gates.sparsity_warmup_shape),

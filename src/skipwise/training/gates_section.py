@@ -99,6 +99,9 @@ class GatesSection(Section):
     """Pull each row to its target instead of the mean over the rows; a `sparsity_range` does so always."""
     dense_share: float = Field(default=0.5, ge=0, lt=1)
     """Weight of the dense pass beside the pruned one, so that one set of weights serves both; 0 leaves it out."""
+    open_share: float = Field(default=0.0, ge=0, lt=1)
+    """How often a row's gates of a stack are held open in the pruned pass, each stack drawn for itself. With 0.4 a
+    sixth of the rows is dense and half prune one stack alone, in the one pass; a dense pass takes as long again."""
     distillation: DistillationSection | None = None
 
     @model_validator(mode="after")
@@ -146,3 +149,10 @@ class GatesSection(Section):
             problem = error.errors()[0]
             where = ".".join(str(part) for part in problem["loc"])
             raise ValueError(f"predictor.{where}: {problem['msg'].lower()}, got {problem['input']!r}") from error
+
+
+def for_our_trainer(section: GatesSection) -> str:
+    """Return the first setting that trainers of other libraries do not know, of those that are used; or nothing."""
+    if section.distillation is not None:
+        return "distillation"
+    return "open_share" if section.open_share > 0 else ""

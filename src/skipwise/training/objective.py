@@ -6,7 +6,7 @@ Source: section 3 of the method, Someki et al. 2025; the dense pass beside the p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -29,6 +29,7 @@ from skipwise.gating import (
 )
 from skipwise.gating.draws import RowDraws
 from skipwise.gating.relaxation import Relaxation
+from skipwise.gating.sites import Stack
 from skipwise.models.owsm.loss import IGNORED_LABEL, attention_loss, ctc_loss
 from skipwise.models.registry import held_gates
 from skipwise.models.speech_engine import CtcHead
@@ -57,6 +58,8 @@ class ObjectiveConfig:
     """Steps before CTC falls to the architecture's weight."""
     dense_share: float = 0.0
     """Weight of the dense pass; the rest is the pruned one's. Without gates everything is dense."""
+    open_share: float = 0.0
+    """How often a row's gates of a stack are held open in the pruned pass, each stack drawn for itself."""
     target_sparsity: float = 0.0
     """Share to skip of each gated stack."""
     sparsity_range: tuple[float, float] | None = None
@@ -100,6 +103,8 @@ class Pass:
     """The gates it drew, one sample a gated stack."""
     targets: Float[Tensor, " rows"] | None = None
     """The sparsity that each row was to have."""
+    held: Mapping[Stack, Bool[Tensor, " rows"]] = field(default_factory=dict)
+    """Rows whose gates were held open, where some may be: their sparsity was to be 0."""
 
     def parts(self, prefix: str) -> dict[str, Float[Tensor, ""]]:
         """Return the task losses by name."""
@@ -236,19 +241,34 @@ class GatedObjective(nn.Module):
             relaxation=self.settings.relaxation,
         )
         drawn: list[Drawn] = []
+        held: dict[Stack, Tensor] = {}
         if shared is not None:
             encoded = Encoded(shared.states.select(rows), shared.ctc, None)
         else:
             of_rows = embedded.select(rows)
             gates = adapter.sample("encoder", contexts, of_rows.pooled(), sampling=sampling, draws=draws)
             assert not isinstance(gates, StepSampler)
+            gates = self._some_held_open("encoder", gates, draws, held)
             drawn.append(gates)
             encoded = self._heard(batch, self._family.encode(self.network, of_rows, gates), rows)
-        drawn.append(adapter.sample("decoder", contexts, encoded.states.pooled(), sampling=sampling, draws=draws))
+        of_decoder = adapter.sample("decoder", contexts, encoded.states.pooled(), sampling=sampling, draws=draws)
+        drawn.append(self._some_held_open("decoder", of_decoder, draws, held))
         logits = self._family.decode(self.network, batch["tokens"], encoded.states, drawn[-1])
         attention = self._attention(batch, logits)
         samples = _samples(drawn, counted=batch["labels"] != IGNORED_LABEL)
-        return Pass(encoded, attention, logits if self._teaches else None, samples, targets)
+        return Pass(encoded, attention, logits if self._teaches else None, samples, targets, held)
+
+    def _some_held_open(self, stack: Stack, drawn: Any, draws: RowDraws, held: dict[Stack, Tensor]) -> Any:
+        """The gates with those of some rows held open, which are noted; nothing is drawn where none may be."""
+        if drawn is None or self.settings.open_share == 0:
+            return drawn
+        if not isinstance(drawn, GateSample):
+            raise SkipwiseError(
+                "gates.open_share holds gates of whole utterances open; those of a local predictor or of granularity "
+                "step are decided on the way. Use gates.dense_share."
+            )
+        held[stack] = draws.uniform(device=drawn.gates.device) < self.settings.open_share
+        return drawn.held_open(held[stack])
 
     def _taught(
         self, batch: TrainBatch, pupil: Pass, teacher: Pass, settings: Distillation
@@ -299,9 +319,12 @@ class GatedObjective(nn.Module):
                 continue  # plans that are drawn, not learned, can be pulled nowhere
             sampled = sample.closed_share(adapter.site_weights(stack))
             # the rows of other processes are known; those of other pieces, if the step is cut into some, are not
-            mean, target, num_known = mean_over_processes(sampled, done.targets, batch["weight"])
+            targets = done.targets
+            if stack in done.held:
+                targets = targets.masked_fill(done.held[stack], 0.0)
+            mean, target, num_known = mean_over_processes(sampled, targets, batch["weight"])
             if self.settings.penalty.per_row:
-                penalty = self.penalty(sampled, target=done.targets, stack=stack).sum() / num_rows
+                penalty = self.penalty(sampled, target=targets, stack=stack).sum() / num_rows
                 shares[f"penalty_{stack}"] = penalty
             else:
                 full = self.penalty(mean, target=target, stack=stack) * (num_known / num_rows)

@@ -15,7 +15,7 @@ from skipwise.models.attach import attach, network_of
 from skipwise.models.espnet.network import EspnetNetwork
 from skipwise.training.espnet.model import GateTrainingModel
 from skipwise.training.gates import gate_config, gated_objective_config
-from skipwise.training.gates_section import GatesSection
+from skipwise.training.gates_section import GatesSection, for_our_trainer
 from skipwise.training.hosted import GateTraining
 from skipwise.training.vectors import ContextVectors
 
@@ -44,10 +44,11 @@ def gates_section(record: Mapping[str, Any]) -> EspnetGatesSection:
         told = problem["msg"].removeprefix("Value error, ")
         raise SkipwiseError(f"{where}: {told}, got {problem['input']!r}. The keys of gates_conf: {known}.") from error
     vectors = [part for part in VECTOR_PARTS if part in section.context]
-    if vectors or section.distillation is not None:
+    if vectors or for_our_trainer(section):
         raise SkipwiseError(
-            f"ESPnet's trainer takes neither embeddings as context nor distillation, got "
-            f"{', '.join(vectors) or 'distillation'}. Train with skipwise train, or leave it out of gates_conf."
+            f"ESPnet's trainer takes neither embeddings as context nor distillation nor open_share, got "
+            f"{', '.join(vectors) or for_our_trainer(section)}. Train with skipwise train, or leave it out of "
+            "gates_conf."
         )
     return section
 
