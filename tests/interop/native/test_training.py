@@ -247,14 +247,15 @@ def test_processes_pull_together_as_one_would(folder: Path, monkeypatch: pytest.
     train_gates(model, GATES)
     rows = torch.tensor([0.9, 0.7, 0.1, 0.2, 0.8, 0.3], requires_grad=True)
     targets = torch.full((6,), 0.3)
-    alone = model._penalty("decoder", rows, targets)
+    alone = model.gate_training._penalty("decoder", rows, targets)
     (expected,) = torch.autograd.grad(alone, rows)
 
     def mean_of_all(own: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
         return (own.sum() + (rows.sum() - own.sum()).detach()) / 6, targets.mean(), 6
 
-    monkeypatch.setattr("skipwise.training.espnet.model.mean_over_processes", mean_of_all)
-    shares = [len(part) / 6 * model._penalty("decoder", part, targets[:2]) for part in (rows[:2], rows[2:])]
+    monkeypatch.setattr("skipwise.training.hosted.mean_over_processes", mean_of_all)
+    penalty = model.gate_training._penalty
+    shares = [len(part) / 6 * penalty("decoder", part, targets[:2]) for part in (rows[:2], rows[2:])]
     (found,) = torch.autograd.grad(sum(shares), rows)
     torch.testing.assert_close(found, expected)
     assert float(sum(shares)) == pytest.approx(float(alone))
@@ -296,8 +297,12 @@ def test_what_cannot_be_trained_is_one_clear_error(folder: Path) -> None:
     model = _model(folder)
     with pytest.raises(SkipwiseError, match=r"gates_conf\.sparsities: .*The keys of gates_conf: scope, sparsity"):
         gates_section({"sparsities": 0.5})
-    with pytest.raises(SkipwiseError, match="neither embeddings as context nor distillation, got distillation"):
+    with pytest.raises(
+        SkipwiseError, match="neither embeddings as context nor distillation nor open_share, got distillation"
+    ):
         gates_section({"distillation": {}})
+    with pytest.raises(SkipwiseError, match="nor open_share, got open_share"):
+        gates_section({"open_share": 0.4})
     with pytest.raises(SkipwiseError, match="the length of the run, which is not known"):
         train_gates(model, {"sparsity_warmup": 0.5})
     with pytest.raises(SkipwiseError, match="on an ESPnetS2TModel, got a OwsmNetwork"):
