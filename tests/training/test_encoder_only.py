@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import ParakeetForCTC, Trainer, TrainingArguments
 
 from skipwise import Context, SkipwiseError, attach, detach
-from skipwise.models.ctc.recordings import recordings
+from skipwise.models.ctc.recordings import ctc_network_of, recordings
 from skipwise.training.encoder_only import GatedCtcModel, train_gates
 from tests.models.ctc.test_ctc import HOP, NUM_MEL_BINS, build
 
@@ -68,10 +68,14 @@ def held_out(model: nn.Module, *, features: bool, budget: float) -> tuple[float,
     contexts = [Context(task="asr", budget=budget)] * 24
     lengths = batch["attention_mask"].sum(dim=1).tolist()
     with torch.no_grad(), recordings(model, lengths=lengths, contexts=contexts) as call:
-        loss = float(model(**batch).loss)
+        labels = batch.pop("labels")
+        logits: Tensor = model(**batch).logits
     decided = call.decided()
     assert decided is not None
-    return loss, float(decided.sparsity())
+    frames = ctc_network_of(model).num_frames(torch.tensor(lengths))
+    log_probs = logits.log_softmax(dim=-1).transpose(0, 1)
+    loss = nn.functional.ctc_loss(log_probs, labels[labels >= 0], frames, (labels >= 0).sum(dim=1))
+    return float(loss), float(decided.sparsity())
 
 
 def test_transformers_trainer_trains_gates_that_follow_a_budget(tmp_path: Path) -> None:

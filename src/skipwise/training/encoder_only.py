@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -60,7 +61,8 @@ class GatedCtcModel(nn.Module):
         """Return `loss` and its parts: `pruned`, `dense`, `sparsity_encoder` (arg-max), `penalty_encoder`.
 
         `labels` are padded with -100. `lengths` are how much of each row is real, in samples or feature frames;
-        without, the mask says so. CTC losses are a label's, whatever the model's `ctc_loss_reduction`.
+        without, the mask says so. CTC losses are a label's, whatever the model's `ctc_loss_reduction`; a text that no
+        path fits into its frames counts nothing.
 
         Raises:
             SkipwiseError: if neither `lengths` nor a mask is given.
@@ -102,11 +104,20 @@ class GatedCtcModel(nn.Module):
         inputs: Mapping[str, Tensor],
     ) -> tuple[Float[Tensor, ""], Any]:
         with recordings(self.model, lengths=lengths, contexts=contexts, decider=decider) as call:
-            loss: Tensor = self.model(**inputs, labels=labels).loss
-        config: Any = self.model.config
-        if config.ctc_loss_reduction == "sum":
-            loss = loss / (labels >= 0).sum().clamp_min(1)
-        return loss, call.decided()
+            logits: Tensor = self.model(**inputs).logits
+        network, config = ctc_network_of(self.model), self.model.config
+        spoken = labels >= 0
+        # not the model's own: how that reads padded labels depends on the version of transformers
+        total = F.ctc_loss(
+            logits.float().log_softmax(dim=-1).transpose(0, 1),
+            labels.masked_select(spoken),
+            network.num_frames(torch.tensor(list(lengths))),
+            spoken.sum(dim=1).cpu(),
+            blank=config.pad_token_id,  # type: ignore[bad-argument-type]
+            reduction="sum",
+            zero_infinity=True,
+        )
+        return total / spoken.sum().clamp_min(1), call.decided()
 
 
 def train_gates(
