@@ -32,6 +32,7 @@ from skipwise.data.manifest import Utterance
 from skipwise.evaluation import Comparison, Evaluation, compare, differences, evaluate
 from skipwise.evaluation.compare import Turn
 from skipwise.evaluation.rows import has_reference, spread
+from skipwise.evaluation.summary import best_at, metrics_of
 from skipwise.pipeline import Transcriber
 
 ONE_AT_A_TIME_S = 0.001
@@ -105,11 +106,9 @@ def better_dense(systems: Mapping[str, Evaluation], records: Mapping[str, Mappin
     """Return for each task which dense system is the better one, and how the pruned one differs from it."""
     found = {}
     for task in records["pruned"]["per_task"]:
-        scores = {name: record["per_task"][task] for name, record in records.items() if name != "pruned"}
-        if task == "asr":
-            best = min(scores, key=lambda name, of=scores: of[name]["wer"])
-        else:
-            best = max(scores, key=lambda name, of=scores: of[name]["bleu"])
+        metric = metrics_of(task)[0].name
+        scores = {name: record["per_task"][task][metric] for name, record in records.items() if name != "pruned"}
+        best = best_at(task, scores)
         difference = differences(systems[best], systems["pruned"])["per_task"][task]
         found[task] = {"system": best, "difference": difference}
     return found

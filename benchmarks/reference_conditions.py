@@ -18,7 +18,7 @@ import pickle
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,15 +32,15 @@ from skipwise.atomic import atomic_write
 from skipwise.data.layouts import read_data
 from skipwise.data.sidecar import SegmentFacts
 from skipwise.decoding import DecodeOptions
+from skipwise.evaluation.compare import in_order_of
 from skipwise.evaluation.rows import Item, Row, decode_rows, make_batches, spread
 from skipwise.evaluation.run import Evaluation
-from skipwise.evaluation.summary import METRICS, CountedRows, Selection, interval_record
+from skipwise.evaluation.summary import CountedRows, Selection, best_at, interval_record, metrics_of
 from skipwise.experiments.sweep.rows import facts_of
 from skipwise.gating import Budget, Scope
 from skipwise.pipeline import Transcriber
 
 TASKS = ("asr", "st_eng")
-METRIC = {"asr": "wer", "st_eng": "bleu"}
 SHARES = (0.3, 0.5, 0.7)
 SCOPES: tuple[Scope, ...] = ("decoder", "both")
 DENSE, DENSE_ONLY = "dense", "dense-only"
@@ -161,10 +161,12 @@ def summarised(evaluations: Mapping[tuple[str, str], Evaluation], facts: Mapping
     """Return scores of every system, split, group and task, and what pruning changes in each."""
     names = list(dict.fromkeys(name for name, _ in evaluations))
     splits = list(dict.fromkeys(split for _, split in evaluations))
-    better = {task: better_dense(evaluations, names, splits[0], task) for task in TASKS}
+    better: dict[str, str] = {}
     scores: list[dict[str, Any]] = []
     for split in splits:
-        base = {name: _ordered(evaluations[name, split], evaluations[DENSE, split]) for name in names}
+        first = evaluations[DENSE, split]
+        base = {name: in_order_of(first, evaluations[name, split]).counted for name in names}
+        better = better or {task: better_dense(base, task) for task in TASKS}
         for group, selected in groups(base[DENSE], facts):
             for task in TASKS:
                 chosen = selected & base[DENSE].where(lambda row, task=task: row.task == task)
@@ -179,14 +181,13 @@ def summarised(evaluations: Mapping[tuple[str, str], Evaluation], facts: Mapping
     return {"better_dense": better, "scores": scores}
 
 
-def better_dense(evaluations: Mapping[tuple[str, str], Evaluation], names: Sequence[str], split: str, task: str) -> str:
-    """Return which dense system does a task better on the first split."""
-    found = {
-        name: evaluations[name, split].to_dict()["per_task"][task] for name in names if name in (DENSE, DENSE_ONLY)
-    }
-    if task == "asr":
-        return min(found, key=lambda name: found[name]["wer"])
-    return max(found, key=lambda name: found[name]["bleu"])
+def better_dense(systems: Mapping[str, CountedRows], task: str) -> str:
+    """Return which dense system does a task better."""
+    (metric, *_), scores = metrics_of(task), {}
+    for name in [name for name in (DENSE, DENSE_ONLY) if name in systems]:
+        rows = systems[name]
+        scores[name] = metric.corpus_score(rows.counts[metric.name][rows.where(lambda row: row.task == task)])
+    return best_at(task, scores)
 
 
 def groups(rows: CountedRows, facts: Mapping[str, SegmentFacts]) -> Iterator[tuple[str, Selection]]:
@@ -202,7 +203,8 @@ def groups(rows: CountedRows, facts: Mapping[str, SegmentFacts]) -> Iterator[tup
 
 def _score(rows: CountedRows, selected: Selection, task: str, dense: CountedRows | None) -> dict[str, Any]:
     summary = rows.summary(selected)
-    metric = METRIC[task]
+    scored = metrics_of(task)[0]
+    metric = scored.name
     found = {
         "utterances": summary["utterances"],
         "speakers": summary["speakers"],
@@ -214,7 +216,6 @@ def _score(rows: CountedRows, selected: Selection, task: str, dense: CountedRows
     }
     if dense is None:
         return found
-    (scored,) = (one for one in METRICS if one.name == metric)
     difference = dense.difference(rows, scored, selected)
     assert difference is not None
     return found | {
@@ -223,12 +224,6 @@ def _score(rows: CountedRows, selected: Selection, task: str, dense: CountedRows
         "relative": difference.relative,
         "relative_interval": interval_record(difference.relative_interval),
     }
-
-
-def _ordered(evaluation: Evaluation, first: Evaluation) -> CountedRows:
-    """The rows of a system in the order of the first one's."""
-    by_key = {(row.id, row.task): row for row in evaluation.rows}
-    return replace(evaluation, rows=tuple(by_key[row.id, row.task] for row in first.rows)).counted
 
 
 def verdicts(record: Mapping[str, Any]) -> list[str]:

@@ -138,7 +138,7 @@ def differences(first: Evaluation, second: Evaluation) -> dict[str, Any]:
     Raises:
         SkipwiseError: if the two are not of the same utterances and tasks.
     """
-    paired = _in_order_of(first, second)
+    paired = in_order_of(first, second)
 
     def of_group(condition: Callable[[Row], bool]) -> dict[str, Any]:
         selected = first.counted.where(condition)
@@ -148,8 +148,12 @@ def differences(first: Evaluation, second: Evaluation) -> dict[str, Any]:
     return grouped(first.rows, of_group)
 
 
-def _in_order_of(first: Evaluation, second: Evaluation) -> Evaluation:
-    """Return the second evaluation with its rows in the order of the first one's."""
+def in_order_of(first: Evaluation, second: Evaluation) -> Evaluation:
+    """Return the second evaluation with its rows in the order of the first one's.
+
+    Raises:
+        SkipwiseError: if the two are not of the same utterances and tasks.
+    """
     wanted = [(row.id, row.task) for row in first.rows]
     rows = {(row.id, row.task): row for row in second.rows}
     if wanted == list(rows):

@@ -28,6 +28,11 @@ def metrics_of(task: str) -> tuple[Metric, ...]:
     return (WER,) if task == "asr" else (BLEU, BLEU_NORMALISED, CHRF)
 
 
+def best_at(task: str, scores: Mapping[str, float]) -> str:
+    """Return who does a task best, from the score of each by name: the lowest WER, or the highest BLEU."""
+    return min(scores, key=scores.__getitem__) if task == "asr" else max(scores, key=scores.__getitem__)
+
+
 @final
 class CountedRows:
     """Rows with each metric's counts, made once for all the groups that they are summed over."""

@@ -39,7 +39,6 @@ class Budget:
     of two that are equally near the larger one."""
     site_weights: tuple[float, ...] = ()
     """What each site of the base costs in `unit`, in the base's order, in any scale; empty: as the adapter has it."""
-
     scope: Scope = "both"
     """Stacks to prune; a stack beside it runs whole, whatever gates it has."""
 

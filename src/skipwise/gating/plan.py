@@ -151,11 +151,13 @@ class GateSample:
     """What they were drawn from; the last axis is (closed, open)."""
     counted: Bool[Tensor, "batch positions"] | None = None
     """Where every position has gates of its own: those that count for the sparsity. None: all."""
+    held: Bool[Tensor, " batch"] | None = None
+    """Rows whose gates are open whatever was drawn, where there may be some: their sparsity is to be 0."""
 
     def held_open(self, rows: Bool[Tensor, " batch"]) -> GateSample:
         """Return the same with every gate of some rows open, whatever was drawn: nothing is learned from those."""
         held = rows.to(self.gates.device).view(-1, *[1] * (self.gates.ndim - 1))
-        return replace(self, gates=torch.where(held, torch.ones_like(self.gates), self.gates))
+        return replace(self, gates=torch.where(held, torch.ones_like(self.gates), self.gates), held=rows)
 
     def closed_share(self, weights: Float[Tensor, " sites"]) -> Float[Tensor, " batch"]:
         """Return the weight that is closed in each row, the mean over its positions that count: differentiable."""

@@ -144,21 +144,21 @@ def pack(layers: Sequence[nn.Module], dtype: Dtype | None, *, many_rows: bool = 
     """Return the projection that computes `layers` side by side in one product; it does not follow later changes.
 
     A `dtype` of None leaves the weights as they are. Low-rank changes that peft has put on a layer are added up. With
-    `many_rows` it is made for hundreds of rows at once, where packed fp16 gains nothing: such weights stay fp32.
+    `many_rows` it is made for hundreds of rows at once: see `of_many_rows`.
 
     Raises:
         SkipwiseError: if the weights do not fit into `dtype`.
     """
     linear = [_with_changes(layer) for layer in layers]
-    match dtype:
+    match of_many_rows(dtype) if many_rows else dtype:
         case None:
             return PlainProjection(linear, linear[0].weight.dtype)
-        case "fp16-packed" if not many_rows:
-            return Fp16PackedProjection(linear)
-        case "fp32" | "fp16-packed" if _pays_for_blocks(linear):
+        case "fp32" if _pays_for_blocks(linear):
             return BlockedProjection(linear, many_rows=many_rows)
-        case "fp32" | "fp16-packed":
+        case "fp32":
             return PlainProjection(linear, torch.float32)
+        case "fp16-packed":
+            return Fp16PackedProjection(linear)
         case "bf16":
             return PlainProjection(linear, torch.bfloat16)
         case "int8":
@@ -188,8 +188,8 @@ def activation_dtype(dtype: Dtype) -> torch.dtype:
     return torch.bfloat16 if dtype == "bf16" else torch.float32
 
 
-def of_many_rows(dtype: Dtype) -> Dtype:
-    """Return what products of hundreds of rows are computed in."""
+def of_many_rows(dtype: Dtype | None) -> Dtype | None:
+    """Return what products of hundreds of rows are computed in: there packed fp16 gains nothing."""
     return "fp32" if dtype == "fp16-packed" else dtype
 
 

@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating import OPEN_PLANNER, Context, GateAdapter
-from skipwise.gating.context import VECTOR_PARTS
 from skipwise.models.attach import attach, describe_base
 from skipwise.models.ctc.call import EncoderDecider
 from skipwise.models.ctc.recordings import ctc_network_of, recordings
 from skipwise.models.family import GATES_FOLDER
+from skipwise.models.owsm.loss import ctc_loss
 from skipwise.training.gates import gate_config, gated_objective_config
-from skipwise.training.gates_section import GatesSection, for_our_trainer
+from skipwise.training.gates_section import GatesSection, for_our_trainer, read_section
 from skipwise.training.hosted import GateTraining
 from skipwise.training.vectors import ContextVectors
 
@@ -39,17 +37,18 @@ class GatedCtcModel(nn.Module):
     accepts_loss_kwargs = False
     """Trainer divides the loss of accumulated batches by their number."""
 
-    def __init__(self, model: nn.Module, adapter: GateAdapter, training: GateTraining) -> None:
-        """Wrap a model that has `adapter` on it; see `train_gates`."""
+    def __init__(self, model: nn.Module, training: GateTraining) -> None:
+        """Wrap a model that has gates on it; see `train_gates`."""
         super().__init__()
         self.model = model
-        self._adapter = [adapter]  # a module of the model already
         self.gate_training = training
 
     @property
     def adapter(self) -> GateAdapter:
         """The gates; `adapter.save_pretrained(folder)` keeps them alone, where the base was frozen."""
-        return self._adapter[0]
+        adapter = ctc_network_of(self.model).gate_adapter
+        assert adapter is not None
+        return adapter
 
     def forward(
         self,
@@ -71,13 +70,13 @@ class GatedCtcModel(nn.Module):
             raise SkipwiseError("gates must know how much of each row is real: give lengths, or the attention_mask.")
         real = (attention_mask.sum(dim=1) if lengths is None else lengths).tolist()  # type: ignore[union-attr]
         given = inputs if attention_mask is None else inputs | {"attention_mask": attention_mask}
-        training, num_rows = self.gate_training, len(real)
-        draws = training.draws(num_rows)
+        training, adapter = self.gate_training, self.adapter
+        draws = training.draws(len(real))
         targets = training.targets(draws, labels.device)
-        contexts = [Context(task="asr", budget=t if self.adapter.is_elastic else None) for t in targets.tolist()]
+        contexts = [Context(task="asr", budget=t if adapter.is_elastic else None) for t in targets.tolist()]
         share, parts = training.settings.dense_share, {}
-        pruned, decided = self._loss(training.decider(self.adapter, draws), contexts, real, labels, given)
-        penalty, stats = training.penalties(self.adapter, {"encoder": decided}, targets)
+        pruned, decided = self._loss(training.decider(adapter, draws), contexts, real, labels, given)
+        penalty, stats = training.penalties(adapter, {"encoder": decided}, targets)
         loss = pruned + penalty
         if share > 0:
             dense, _ = self._loss(OPEN_PLANNER, contexts, real, labels, given)
@@ -89,11 +88,10 @@ class GatedCtcModel(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write the base as transformers does, and the gates, which name it as it is now, into `gates/` beside it."""
-        state = ctc_network_of(self.model).base_state()
-        saved: Any = self.model
-        saved.save_pretrained(folder, state_dict=state)
-        self.adapter.base = describe_base(self.model)
-        self.adapter.save_pretrained(Path(folder) / GATES_FOLDER)
+        saved, adapter = ctc_network_of(self.model), self.adapter
+        saved.model.save_pretrained(folder, state_dict=saved.base_state())
+        adapter.base = describe_base(self.model)
+        adapter.save_pretrained(Path(folder) / GATES_FOLDER)
 
     def _loss(
         self,
@@ -105,19 +103,18 @@ class GatedCtcModel(nn.Module):
     ) -> tuple[Float[Tensor, ""], Any]:
         with recordings(self.model, lengths=lengths, contexts=contexts, decider=decider) as call:
             logits: Tensor = self.model(**inputs).logits
-        network, config = ctc_network_of(self.model), self.model.config
         spoken = labels >= 0
         # not the model's own: how that reads padded labels depends on the version of transformers
-        total = F.ctc_loss(
-            logits.float().log_softmax(dim=-1).transpose(0, 1),
-            labels.masked_select(spoken),
-            network.num_frames(torch.tensor(list(lengths))),
+        loss = ctc_loss(
+            logits,
+            ctc_network_of(self.model).num_frames(torch.tensor(list(lengths))),
+            labels.clamp_min(0),
             spoken.sum(dim=1).cpu(),
-            blank=config.pad_token_id,  # type: ignore[bad-argument-type]
-            reduction="sum",
-            zero_infinity=True,
+            blank=self.model.config.pad_token_id,  # type: ignore[bad-argument-type]
+            length_normalized=True,
+            count=max(1, int(spoken.sum())),
         )
-        return total / spoken.sum().clamp_min(1), call.decided()
+        return loss, call.decided()
 
 
 def train_gates(
@@ -138,24 +135,15 @@ def train_gates(
     settings = gated_objective_config(section, schedule, base_learns=base_learns)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        adapter = attach(model, gate_config(section, network.config, network.gate_sites(), ContextVectors()))
-    return GatedCtcModel(model, adapter, GateTraining(settings).to(network.device))
+        attach(model, gate_config(section, network.config, network.gate_sites(), ContextVectors()))
+    return GatedCtcModel(model, GateTraining(settings).to(network.device))
 
 
 def _section(gates: Mapping[str, Any]) -> GatesSection:
     elastic = ("budget",) if gates.get("sparsity_range") is not None else ()
     record: dict[str, Any] = {"scope": "encoder", "context": ("speech", *elastic), **gates}
-    try:
-        section = GatesSection(**record)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in ("gates", *problem["loc"]))
-        told = problem["msg"].removeprefix("Value error, ")
-        raise SkipwiseError(
-            f"{where}: {told}, got {problem['input']!r}. The keys of gates: {', '.join(GatesSection.model_fields)}."
-        ) from error
-    vectors = [part for part in VECTOR_PARTS if part in section.context]
-    if section.scope != "encoder" or section.cost.unit == "macs" or vectors or for_our_trainer(section):
+    section = read_section(GatesSection, record, name="gates")
+    if section.scope != "encoder" or section.cost.unit == "macs" or for_our_trainer(section):
         raise SkipwiseError(
             "gates of an encoder-only model have scope encoder and count sites or ms; embeddings as context, "
             f"distillation and open_share are for skipwise train. Got scope {section.scope}, unit {section.cost.unit}, "

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating.adapter import Granularity
 from skipwise.gating.budget import Unit
-from skipwise.gating.context import HIDEABLE_PARTS, ContextPart
+from skipwise.gating.context import HIDEABLE_PARTS, VECTOR_PARTS, ContextPart
 from skipwise.gating.penalty import PenaltyForm
 from skipwise.gating.predictors import PredictorConfig, check_decides_steps, predictor_kinds
 from skipwise.gating.relaxation import Relaxation
@@ -151,8 +152,27 @@ class GatesSection(Section):
             raise ValueError(f"predictor.{where}: {problem['msg'].lower()}, got {problem['input']!r}") from error
 
 
+SomeGates = TypeVar("SomeGates", bound=GatesSection)
+
+
+def read_section(kind: type[SomeGates], record: Mapping[str, Any], *, name: str) -> SomeGates:
+    """Return a checked section that is called `name` where it stands.
+
+    Raises:
+        SkipwiseError: for an unknown key or value.
+    """
+    try:
+        return kind(**record)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in (name, *problem["loc"]))
+        told, known = problem["msg"].removeprefix("Value error, "), ", ".join(kind.model_fields)
+        raise SkipwiseError(f"{where}: {told}, got {problem['input']!r}. The keys of {name}: {known}.") from error
+
+
 def for_our_trainer(section: GatesSection) -> str:
-    """Return the first setting that trainers of other libraries do not know, of those that are used; or nothing."""
-    if section.distillation is not None:
-        return "distillation"
+    """Return what is used of the settings that trainers of other libraries do not know; or nothing."""
+    vectors = ", ".join(part for part in VECTOR_PARTS if part in section.context)
+    if vectors or section.distillation is not None:
+        return vectors or "distillation"
     return "open_share" if section.open_share > 0 else ""

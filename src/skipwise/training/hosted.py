@@ -28,7 +28,8 @@ from skipwise.gating import (
 from skipwise.gating.budget import closed_share
 from skipwise.gating.draws import RowDraws
 from skipwise.gating.sites import Stack
-from skipwise.training.objective import ObjectiveConfig, mean_over_processes
+from skipwise.training.objective import ObjectiveConfig
+from skipwise.training.processes import is_distributed, mean_over_processes
 
 
 @final
@@ -43,36 +44,30 @@ class GateTraining(nn.Module):
         self.penalty = SparsityPenalty(settings.penalty)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
-    def sampling(self) -> Sampling:
-        """Return how gates are drawn at this step."""
-        return Sampling(
-            temperature=self.settings.temperature.at(self.progress()),
-            dropout=self.settings.context_dropout,
-            relaxation=self.settings.relaxation,
-        )
-
     def progress(self) -> float:
         """Return the share of the run that is done."""
         return min(1.0, int(self.step) / self.settings.max_steps)
 
     def draws(self, num_rows: int) -> RowDraws:
         """Return this step's random numbers, others in each process."""
-        rank = torch.distributed.get_rank() if _is_distributed() else 0
+        rank = torch.distributed.get_rank() if is_distributed() else 0
         seed = (self.settings.seed * 1_000_003 + int(self.step)) * 1_009 + rank
         return RowDraws.for_all(torch.Generator().manual_seed(seed), num_rows)
 
     def decider(self, adapter: GateAdapter, draws: RowDraws) -> DrawnGates | AdapterPlanner:
         """Return what decides the gates of a pass: draws in training, the arg-max that inference follows otherwise."""
-        return DrawnGates(adapter, self.sampling(), draws) if self.training else AdapterPlanner(adapter)
+        return (
+            DrawnGates(adapter, self.settings.sampling(self.progress()), draws)
+            if self.training
+            else AdapterPlanner(adapter)
+        )
 
     def targets(self, draws: RowDraws, device: torch.device) -> Float[Tensor, " rows"]:
         """Return the sparsity that each row is to have: one for all, or drawn in training."""
         settings = self.settings
         if not self.training:
             return torch.full((draws.num_rows,), settings.target_sparsity, device=device)
-        low, high = settings.sparsity_range or (settings.target_sparsity,) * 2
-        drawn = low + (high - low) * draws.uniform(device=device)
-        return drawn * settings.sparsity_warmup.at(self.progress())
+        return settings.targets(draws, self.progress(), device)
 
     def penalties(
         self,
@@ -86,9 +81,10 @@ class GateTraining(nn.Module):
             predictor = adapter.predictor(stack)
             if gates_of_stack is None or predictor is None:
                 continue
-            drawn = isinstance(gates_of_stack, GateSample)
-            plan = gates_of_stack.arg_max() if isinstance(gates_of_stack, GateSample) else gates_of_stack
-            gates = gates_of_stack.gates if drawn else plan.gates.float().to(targets.device)
+            if isinstance(gates_of_stack, GateSample):
+                plan, gates = gates_of_stack.arg_max(), gates_of_stack.gates
+            else:
+                plan, gates = gates_of_stack, gates_of_stack.gates.float().to(targets.device)
             weights = adapter.site_weights(stack)
             stats[f"sparsity_{stack}"] = closed_share(plan.gates.float(), weights).mean().to(targets.device)
             if self.training:
@@ -132,7 +128,3 @@ class DrawnGates:
                 "an utterance."
             )
         return drawn
-
-
-def _is_distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -6,7 +6,7 @@ Source: section 3 of the method, Someki et al. 2025; the dense pass beside the p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -29,7 +29,6 @@ from skipwise.gating import (
 )
 from skipwise.gating.draws import RowDraws
 from skipwise.gating.relaxation import Relaxation
-from skipwise.gating.sites import Stack
 from skipwise.models.owsm.loss import IGNORED_LABEL, attention_loss, ctc_loss
 from skipwise.models.registry import held_gates
 from skipwise.models.speech_engine import CtcHead
@@ -37,6 +36,7 @@ from skipwise.models.trainable import trainable_family_of
 from skipwise.training.auxiliary_ctc import AuxiliaryCtc
 from skipwise.training.batches import TrainBatch
 from skipwise.training.distillation import Distillation, attention_divergence, ctc_divergence
+from skipwise.training.processes import mean_over_processes
 from skipwise.training.tied import save_tied_once
 
 Drawn = GateSample | LayerSampler | StepSampler | None
@@ -77,6 +77,17 @@ class ObjectiveConfig:
     distillation: Distillation | None = None
     """How strongly the dense pass teaches the pruned one, if it does."""
 
+    def sampling(self, progress: float) -> Sampling:
+        """Return how gates are drawn when a share of the run is done."""
+        return Sampling(
+            temperature=self.temperature.at(progress), dropout=self.context_dropout, relaxation=self.relaxation
+        )
+
+    def targets(self, draws: RowDraws, progress: float, device: torch.device) -> Float[Tensor, " rows"]:
+        """Return the sparsity that each row is to have: one for all, or drawn."""
+        low, high = self.sparsity_range or (self.target_sparsity,) * 2
+        return (low + (high - low) * draws.uniform(device=device)) * self.sparsity_warmup.at(progress)
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -103,8 +114,6 @@ class Pass:
     """The gates it drew, one sample a gated stack."""
     targets: Float[Tensor, " rows"] | None = None
     """The sparsity that each row was to have."""
-    held: Mapping[Stack, Bool[Tensor, " rows"]] = field(default_factory=dict)
-    """Rows whose gates were held open, where some may be: their sparsity was to be 0."""
 
     def parts(self, prefix: str) -> dict[str, Float[Tensor, ""]]:
         """Return the task losses by name."""
@@ -231,35 +240,30 @@ class GatedObjective(nn.Module):
         progress = batch["step"] / self.settings.max_steps
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + batch["step"])
         draws = RowDraws(generator, batch["num_step_rows"], batch["step_rows"])
-        targets = self._targets(draws, rows.device) * self.settings.sparsity_warmup.at(progress)
+        targets = self.settings.targets(draws, progress, rows.device)
         contexts = batch["contexts"]
         if adapter.is_elastic:
             contexts = [replace(c, budget=t) for c, t in zip(contexts, targets.tolist(), strict=True)]
-        sampling = Sampling(
-            temperature=self.settings.temperature.at(progress),
-            dropout=self.settings.context_dropout,
-            relaxation=self.settings.relaxation,
-        )
+        sampling = self.settings.sampling(progress)
         drawn: list[Drawn] = []
-        held: dict[Stack, Tensor] = {}
         if shared is not None:
             encoded = Encoded(shared.states.select(rows), shared.ctc, None)
         else:
             of_rows = embedded.select(rows)
             gates = adapter.sample("encoder", contexts, of_rows.pooled(), sampling=sampling, draws=draws)
             assert not isinstance(gates, StepSampler)
-            gates = self._some_held_open("encoder", gates, draws, held)
+            gates = self._some_held_open(gates, draws)
             drawn.append(gates)
             encoded = self._heard(batch, self._family.encode(self.network, of_rows, gates), rows)
         of_decoder = adapter.sample("decoder", contexts, encoded.states.pooled(), sampling=sampling, draws=draws)
-        drawn.append(self._some_held_open("decoder", of_decoder, draws, held))
+        drawn.append(self._some_held_open(of_decoder, draws))
         logits = self._family.decode(self.network, batch["tokens"], encoded.states, drawn[-1])
         attention = self._attention(batch, logits)
         samples = _samples(drawn, counted=batch["labels"] != IGNORED_LABEL)
-        return Pass(encoded, attention, logits if self._teaches else None, samples, targets, held)
+        return Pass(encoded, attention, logits if self._teaches else None, samples, targets)
 
-    def _some_held_open(self, stack: Stack, drawn: Any, draws: RowDraws, held: dict[Stack, Tensor]) -> Any:
-        """The gates with those of some rows held open, which are noted; nothing is drawn where none may be."""
+    def _some_held_open(self, drawn: Any, draws: RowDraws) -> Any:
+        """The gates with those of some rows held open; nothing is drawn where none may be."""
         if drawn is None or self.settings.open_share == 0:
             return drawn
         if not isinstance(drawn, GateSample):
@@ -267,8 +271,7 @@ class GatedObjective(nn.Module):
                 "gates.open_share holds gates of whole utterances open; those of a local predictor or of granularity "
                 "step are decided on the way. Use gates.dense_share."
             )
-        held[stack] = draws.uniform(device=drawn.gates.device) < self.settings.open_share
-        return drawn.held_open(held[stack])
+        return drawn.held_open(draws.uniform(device=drawn.gates.device) < self.settings.open_share)
 
     def _taught(
         self, batch: TrainBatch, pupil: Pass, teacher: Pass, settings: Distillation
@@ -292,11 +295,6 @@ class GatedObjective(nn.Module):
             taught["distilled_ctc"] = settings.ctc_weight * divergence
         return taught
 
-    def _targets(self, draws: RowDraws, device: torch.device) -> Float[Tensor, " rows"]:
-        """The sparsity that each row is to have: one for all, or drawn."""
-        low, high = self.settings.sparsity_range or (self.settings.target_sparsity,) * 2
-        return low + (high - low) * draws.uniform(device=device)
-
     def _task_loss(self, done: Pass, step: int) -> Float[Tensor, ""]:
         if done.encoded.ctc is None:
             return done.attention
@@ -319,9 +317,7 @@ class GatedObjective(nn.Module):
                 continue  # plans that are drawn, not learned, can be pulled nowhere
             sampled = sample.closed_share(adapter.site_weights(stack))
             # the rows of other processes are known; those of other pieces, if the step is cut into some, are not
-            targets = done.targets
-            if stack in done.held:
-                targets = targets.masked_fill(done.held[stack], 0.0)
+            targets = done.targets if sample.held is None else done.targets.masked_fill(sample.held, 0.0)
             mean, target, num_known = mean_over_processes(sampled, targets, batch["weight"])
             if self.settings.penalty.per_row:
                 penalty = self.penalty(sampled, target=targets, stack=stack).sum() / num_rows
@@ -359,19 +355,6 @@ class GatedObjective(nn.Module):
             length_normalized=normalized,
             count=batch["num_step_labels"] if normalized else batch["num_step_rows"],
         )
-
-
-def mean_over_processes(
-    sparsity: Float[Tensor, " rows"], targets: Float[Tensor, " rows"], weight: float
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""], int]:
-    """Return the means over the rows of all processes, and how many these are; only one's own rows carry a gradient."""
-    sums = weight * torch.stack([sparsity.sum(), targets.sum(), sparsity.new_tensor(float(len(sparsity)))])
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        of_all = sums.detach().clone()
-        torch.distributed.all_reduce(of_all)
-        sums = sums + (of_all - sums.detach())
-    num_known = max(1, round(float(sums[2].detach())))
-    return sums[0] / num_known, (sums[1] / num_known).detach(), num_known
 
 
 def _samples(drawn: Sequence[Drawn], *, counted: Bool[Tensor, "rows length"]) -> tuple[GateSample, ...]:

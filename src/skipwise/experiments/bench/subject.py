@@ -26,7 +26,7 @@ from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.loading import OwsmModel, load_owsm
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.vocabulary import OwsmVocabulary
-from skipwise.models.precision import check_dtype, of_many_rows
+from skipwise.models.precision import check_dtype
 from skipwise.models.speech_engine import SpeechEngine
 from skipwise.pipeline import reference_model
 
@@ -98,10 +98,7 @@ class Subject:
         dtype = dtype or self.settings.dtype
         if dtype not in self._engines:
             packed = check_dtype(dtype, self.network.feature_mean.device, num_weights=0)
-            beside = next(
-                (one for one in self._engines.values() if of_many_rows(one.dtype) == of_many_rows(packed)), None
-            )
-            self._engines[dtype] = OwsmEngine(self.network, packed, beside=beside)
+            self._engines[dtype] = OwsmEngine(self.network, packed, beside=self._engines.values())
         return self._engines[dtype]
 
     @cached_property

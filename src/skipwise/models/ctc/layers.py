@@ -154,11 +154,13 @@ class ConformerLayer(nn.Module):
             return super().forward(hidden_states, attention_mask, position_embeddings, **rest)
 
         def attend(own: Tensor, rows: Rows) -> Tensor:
-            positions = None if position_embeddings is None else select_rows(position_embeddings, rows)
-            mask = _of_rows(attention_mask, rows)
-            return self.self_attn(self.norm_self_att(own), position_embeddings=positions, attention_mask=mask, **rest)[
-                0
-            ]
+            attended, *_ = self.self_attn(
+                self.norm_self_att(own),
+                position_embeddings=None if position_embeddings is None else select_rows(position_embeddings, rows),
+                attention_mask=_of_rows(attention_mask, rows),
+                **rest,
+            )
+            return attended
 
         def convolve(own: Tensor, rows: Rows) -> Tensor:
             return self.conv(self.norm_conv(own), attention_mask=_of_rows(attention_mask, rows))

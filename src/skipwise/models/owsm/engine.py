@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import final
 
 import torch
@@ -29,20 +29,19 @@ from skipwise.models.speech_engine import CtcHead, SpeechEngine
 class OwsmEngine(SpeechEngine):
     """OWSM in one precision."""
 
-    def __init__(self, network: OwsmNetwork, dtype: Dtype = "fp32", *, beside: OwsmEngine | None = None) -> None:
+    def __init__(self, network: OwsmNetwork, dtype: Dtype = "fp32", *, beside: Iterable[OwsmEngine] = ()) -> None:
         """Pack `network`, which should be in eval mode: nothing is dropped here.
 
-        `beside` is an engine of the same network in another precision: an encoder that is the same there is shared.
+        `beside` are engines of the same network in other precisions: an encoder that computes the same is shared.
 
         Raises:
             SkipwiseError: if the weights do not fit into `dtype`.
         """
         self._network = network
         self.dtype = dtype
-        if beside is not None and beside.network is network and of_many_rows(beside.dtype) == of_many_rows(dtype):
-            encoder: nn.Module = beside._encoder
-        else:
-            encoder = packed_copy(network.encoder, dtype)
+        same = (one for one in beside if one.network is network and of_many_rows(one.dtype) == of_many_rows(dtype))
+        found = next(same, None)
+        encoder = packed_copy(network.encoder, dtype) if found is None else found._encoder
         assert isinstance(encoder, OwsmEncoder)
         self._encoder = encoder
         self.decoder = pack_decoder(network.decoder, dtype, start_token_id=network.config.bos_token_id)

@@ -46,8 +46,9 @@ def ctc_loss(
     *,
     length_normalized: bool,
     count: int | None = None,
+    blank: int = 0,
 ) -> Float[Tensor, ""]:
-    """Return the CTC loss (blank 0), per target token if `length_normalized`, else per row.
+    """Return the CTC loss, per target token if `length_normalized`, else per row.
 
     A row with more targets than frames cannot be aligned and adds nothing. `count` as in `attention_loss`.
     """
@@ -56,7 +57,7 @@ def ctc_loss(
         targets,
         num_frames,
         num_targets,
-        blank=0,
+        blank=blank,
         reduction="sum",
         zero_infinity=True,
     )

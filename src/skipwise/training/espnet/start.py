@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import nn
 
 from skipwise.errors import SkipwiseError
 from skipwise.gating import GateAdapter
-from skipwise.gating.context import VECTOR_PARTS
 from skipwise.models.attach import attach, network_of
 from skipwise.models.espnet.network import EspnetNetwork
 from skipwise.training.espnet.model import GateTrainingModel
 from skipwise.training.gates import gate_config, gated_objective_config
-from skipwise.training.gates_section import GatesSection, for_our_trainer
+from skipwise.training.gates_section import GatesSection, for_our_trainer, read_section
 from skipwise.training.hosted import GateTraining
 from skipwise.training.vectors import ContextVectors
 
@@ -35,20 +34,11 @@ def gates_section(record: Mapping[str, Any]) -> EspnetGatesSection:
     Raises:
         SkipwiseError: for an unknown key or value, or what ESPnet's trainer does not do.
     """
-    try:
-        section = EspnetGatesSection(**record)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in ("gates_conf", *problem["loc"]))
-        known = ", ".join(EspnetGatesSection.model_fields)
-        told = problem["msg"].removeprefix("Value error, ")
-        raise SkipwiseError(f"{where}: {told}, got {problem['input']!r}. The keys of gates_conf: {known}.") from error
-    vectors = [part for part in VECTOR_PARTS if part in section.context]
-    if vectors or for_our_trainer(section):
+    section = read_section(EspnetGatesSection, record, name="gates_conf")
+    if foreign := for_our_trainer(section):
         raise SkipwiseError(
-            f"ESPnet's trainer takes neither embeddings as context nor distillation nor open_share, got "
-            f"{', '.join(vectors) or for_our_trainer(section)}. Train with skipwise train, or leave it out of "
-            "gates_conf."
+            f"ESPnet's trainer takes neither embeddings as context nor distillation nor open_share, got {foreign}. "
+            "Train with skipwise train, or leave it out of gates_conf."
         )
     return section
 
