@@ -16,7 +16,7 @@ from skipwise.corpus.forms import Entity
 from skipwise.corpus.french import nouns as french
 from skipwise.corpus.german import nouns as german
 from skipwise.corpus.italian import nouns as italian
-from skipwise.corpus.lexicon import NOUN_CLASSES, Row, keys, surnames, table
+from skipwise.corpus.lexicon import NOUN_CLASSES, Row, draw_word, keys, surnames, table
 from skipwise.corpus.numbers import cardinal
 
 NOUNS: Mapping[str, ModuleType] = {"deu": german, "eng": english, "fra": french, "ita": italian}
@@ -33,7 +33,7 @@ _COUNTRY_CHANCE = 0.15
 
 def draw_noun(rng: random.Random, letter: str, *, definite: bool = False) -> dict[str, Any]:
     """A noun phrase whose noun is of the class `letter`; `definite` ones can be taken up by a pronoun."""
-    key = rng.choice(keys(NOUN_CLASSES[letter]))
+    key = draw_word(rng, keys(NOUN_CLASSES[letter]))
     value: dict[str, Any] = {"c": letter, "n": key, "p": False, "d": "generic"}
     if _noun(letter, key, "deu").countable:
         value["p"] = rng.random() < (0.75 if letter in "PGA" else 0.3)
@@ -41,11 +41,11 @@ def draw_noun(rng: random.Random, letter: str, *, definite: bool = False) -> dic
     # names of institutions stand alone: no "private World Bank"
     named = letter == "C" or (letter == "B" and value["d"] == "generic")
     if not named and value["d"] != "every" and rng.random() < _ADJECTIVE_CHANCE:
-        value["a"] = rng.choice(keys("adjectives", letter))
+        value["a"] = draw_word(rng, keys("adjectives", letter))
     if letter == "D" and rng.random() < _TOPIC_CHANCE:
-        value["on"] = rng.choice(keys("topics"))
+        value["on"] = draw_word(rng, keys("topics"))
     elif letter in "TXVNFP" and rng.random() < _COUNTRY_CHANCE:
-        value["in"] = rng.choice(keys("countries"))
+        value["in"] = draw_word(rng, keys("countries"))
     return value
 
 

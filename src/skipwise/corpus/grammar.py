@@ -10,7 +10,7 @@ from typing import Any
 
 from skipwise.corpus.entities import all_names
 from skipwise.corpus.forms import Form, finish
-from skipwise.corpus.lexicon import keys, table
+from skipwise.corpus.lexicon import draw_word, keys, table
 from skipwise.corpus.slots import DRAWS, POLISH, view
 from skipwise.corpus.templates import drawn_templates, templates
 from skipwise.errors import SkipwiseError
@@ -59,9 +59,9 @@ def draw_meaning(rng: random.Random, split: str = "train") -> Meaning:
     chance = rng.random()
     opening = None
     if chance < _ADDRESS_CHANCE:
-        opening = rng.choice(keys("openings", "address"))
+        opening = draw_word(rng, keys("openings", "address"))
     elif chance < _ADDRESS_CHANCE + _CONNECTIVE_CHANCE:
-        opening = rng.choice(keys("openings", "connective"))
+        opening = draw_word(rng, keys("openings", "connective"))
     return Meaning(template=template.name, slots=slots, opening=opening)
 
 

@@ -3,10 +3,12 @@
 How a cell spells its inflection is told by the class that reads it (`german.nouns.Noun`, `french.verbs.Verb`, ...).
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import accumulate
 from types import MappingProxyType
 
 from skipwise.errors import SkipwiseError
@@ -107,6 +109,19 @@ def keys(name: str, wanted: str = "") -> Sequence[str]:
         return tuple(rows)
     whole = " " in _CLASSES[name]
     return tuple(key for key, row in rows.items() if (row.classes == wanted if whole else wanted in row.classes))
+
+
+def draw_word(rng: random.Random, words: Sequence[str]) -> str:
+    """One of `words`, which stand from common to rare: the r-th with a chance proportional to 1 / r (Zipf's law).
+
+    Source: G. K. Zipf, "Human Behavior and the Principle of Least Effort", 1949.
+    """
+    return rng.choices(words, cum_weights=_zipf(len(words)))[0]
+
+
+@cache
+def _zipf(count: int) -> Sequence[float]:
+    return tuple(accumulate(1 / rank for rank in range(1, count + 1)))
 
 
 def _text(name: str) -> str:

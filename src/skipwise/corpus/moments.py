@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from skipwise.corpus.lexicon import keys, table
+from skipwise.corpus.lexicon import draw_word, keys, table
 from skipwise.corpus.numbers import date, year
 
 _DAYS = {"eng": "on {}", "deu": "am {}", "fra": "{}", "ita": "{}"}
@@ -14,11 +14,11 @@ _YEARS = {"eng": "in {}", "deu": "im Jahr {}", "fra": "en {}", "ita": "nel {}"}
 def draw_moment(rng: random.Random, kind: str) -> list[Any]:
     """A moment in the past, present or future (or an adverb that goes with the perfect)."""
     if kind not in ("past", "future"):
-        return ["word", rng.choice(keys("times", kind))]
+        return ["word", draw_word(rng, keys("times", kind))]
     ways = ("word", "day", "date", "month") if kind == "future" else ("word", "day", "date", "month", "dated", "year")
     way = rng.choices(ways, (6, 2, 3, 1, 2, 1)[: len(ways)])[0]
     if way == "word":
-        return [way, rng.choice(keys("times", kind))]
+        return [way, draw_word(rng, keys("times", kind))]
     if way == "day":
         return [way, rng.choice(keys("days"))]
     if way == "year":

@@ -20,7 +20,7 @@ from skipwise.corpus.german import clauses as german
 from skipwise.corpus.german.verbs import Verb as GermanVerb
 from skipwise.corpus.italian import clauses as italian
 from skipwise.corpus.italian.verbs import Verb as ItalianVerb
-from skipwise.corpus.lexicon import keys, table
+from skipwise.corpus.lexicon import draw_word, keys, table
 from skipwise.corpus.moments import draw_moment, view_moment
 
 _REALISERS: Mapping[str, Callable[[Clause, str], str]] = {
@@ -105,7 +105,7 @@ def draw_clause(
     target = options.get("gap") or (options["o"] if options.get("o", "").startswith("@") else None)
     free = target is None and not passive and "n" not in value and "o" not in options and "definite" not in options
     if free and options.get("idiom") != "0" and rng.random() < _IDIOM_CHANCE:
-        value["v"] = ["idioms", rng.choice(keys("idioms"))]
+        value["v"] = ["idioms", draw_word(rng, keys("idioms"))]
     else:
         _draw_verb_and_object(rng, value, target, options, slots, names)
     if "plain" not in options:
@@ -134,7 +134,7 @@ def _draw_verb_and_object(
     passive = value["t"].startswith("passive")
     classes = _class_of(target[1:], slots) if target else options.get("o", "")
     while True:
-        key = rng.choice(keys("verbs", rng.choice(classes)) if classes else keys("verbs"))
+        key = draw_word(rng, keys("verbs", rng.choice(classes)) if classes else keys("verbs"))
         if passive and not takes_passive(key):
             continue
         value["v"] = ["verbs", key]
@@ -167,7 +167,7 @@ def _draw_adverbials(rng: random.Random, value: dict[str, Any]) -> None:
     if not lasting and rng.random() < chance:
         value["w"] = draw_moment(rng, kind)
     if value["t"] in _MANNER_TENSES and value["v"][0] == "verbs" and rng.random() < _MANNER_CHANCE:
-        value["m"] = rng.choice((*keys("adverbs", "m"), *keys("adverbs", "e")))
+        value["m"] = draw_word(rng, (*keys("adverbs", "m"), *keys("adverbs", "e")))
 
 
 def _class_of(slot: str, slots: Mapping[str, Any]) -> str:

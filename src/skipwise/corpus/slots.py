@@ -22,7 +22,7 @@ from skipwise.corpus.entities import (
 from skipwise.corpus.forms import Fixed, Form
 from skipwise.corpus.french import nouns as french
 from skipwise.corpus.german import nouns as german
-from skipwise.corpus.lexicon import keys, table
+from skipwise.corpus.lexicon import draw_word, keys, table
 from skipwise.corpus.moments import draw_moment, view_moment
 from skipwise.corpus.numbers import cardinal, clock, decimal, italian_article, thousands, times, year
 from skipwise.corpus.predicates import draw_clause, view_clause
@@ -109,7 +109,7 @@ def _draw_adjective(rng: random.Random, slot: Slot, drawn: Mapping[str, Any], na
     thing = drawn[slot.first.removeprefix("@")] if slot.first.startswith("@") else {"c": slot.first}
     letter = "R" if "name" in thing else thing["c"]
     fitting = [key for key in keys("adjectives", letter) if key not in _ONLY_ATTRIBUTES and key != thing.get("a")]
-    return rng.choice(fitting)
+    return draw_word(rng, fitting)
 
 
 # Relational adjectives, which no language likes after "is" ("the measure is financial").
@@ -157,10 +157,10 @@ DRAWS: Mapping[str, Draw] = {
     "year": _draw_range,
     "clock": _draw_clock,
     "amount": _draw_amount,
-    "adverb": lambda rng, slot, drawn, names: rng.choice(keys("adverbs", slot.first)),
-    "country": lambda rng, slot, drawn, names: rng.choice(keys("countries")),
-    "city": lambda rng, slot, drawn, names: rng.choice(keys("cities")),
-    "attitude": lambda rng, slot, drawn, names: rng.choice(keys("attitudes")),
+    "adverb": lambda rng, slot, drawn, names: draw_word(rng, keys("adverbs", slot.first)),
+    "country": lambda rng, slot, drawn, names: draw_word(rng, keys("countries")),
+    "city": lambda rng, slot, drawn, names: draw_word(rng, keys("cities")),
+    "attitude": lambda rng, slot, drawn, names: draw_word(rng, keys("attitudes")),
     "day": lambda rng, slot, drawn, names: ["day", rng.choice(keys("days"))],
 }
 
