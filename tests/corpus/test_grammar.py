@@ -226,7 +226,7 @@ def test_sentences_are_well_formed(language):
     [
         ("fra", r"\b(de le|de les|à le|à les|que il|si il)\b|\b([ldjn]e|la|que) (?=[aeiouéèêî])(?!onz|oui)"),
         ("ita", r"\b(di|a|da|su|in) (il|lo|la|i|gli|le) |\bil [aeiou]|\bil (z|s[bcdfglmnpqrtv])"),
-        ("deu", r"\b(zu dem|zu der|bei dem|in dem) |\bdie die die\b"),
+        ("deu", r"(?<!, )\b(zu dem|zu der|bei dem|in dem) |\bdie die die\b"),
         ("eng", r"\ba [aeio]|\b(an) [bcdfgj-np-tv-z]|\bthe the\b|\bnot not\b|\bthat that\b"),
     ],
 )
@@ -265,10 +265,10 @@ def test_languages_have_no_sentence_in_common():
         assert len({render(meaning, language) for language in LANGUAGES}) == 4
 
 
-def test_version_2_of_the_grammar_is_frozen():
+def test_version_3_of_the_grammar_is_frozen():
     """Change what is drawn or rendered only together with GRAMMAR_VERSION: models were trained on these sentences."""
     said = "\n".join(render(meaning, language) for meaning in _meanings(400, 7) for language in LANGUAGES)
-    assert hashlib.blake2b(said.encode(), digest_size=8).hexdigest() == "901f28e2659f007d"
+    assert hashlib.blake2b(said.encode(), digest_size=8).hexdigest() == "e88793361716139d"
 
 
 def test_an_unknown_language_is_refused():

@@ -1,6 +1,9 @@
+import random
+from collections import Counter
+
 import pytest
 
-from skipwise.corpus.lexicon import LISTS, keys, lemma_counts, read_rows, surnames, table
+from skipwise.corpus.lexicon import LISTS, draw_word, keys, lemma_counts, read_rows, surnames, table
 from skipwise.corpus.templates import read_templates
 from skipwise.errors import SkipwiseError
 
@@ -56,3 +59,13 @@ def test_a_bad_row_names_line_and_field(text, classes, message):
 def test_a_bad_pattern_names_its_line(text, message):
     with pytest.raises(SkipwiseError, match=message):
         list(read_templates(text, where="p.txt"))
+
+
+def test_words_are_drawn_by_rank_and_none_is_left_out():
+    """By Zipf's law the first of 60 is drawn 2 times as often as the second and 10 times as often as the tenth."""
+    words = [str(rank) for rank in range(1, 61)]
+    rng = random.Random(1)
+    counts = Counter(draw_word(rng, words) for _ in range(40_000))
+    assert counts["1"] / counts["2"] == pytest.approx(2, rel=0.1)
+    assert counts["1"] / counts["10"] == pytest.approx(10, rel=0.15)
+    assert set(counts) == set(words)

@@ -11,6 +11,7 @@ from skipwise.models.attach import attach
 from skipwise.models.owsm.loading import load_owsm
 from skipwise.pipeline import Transcriber
 from skipwise.training.run import train
+from skipwise.training.trainer import _arguments
 from tests.tiny import tone
 
 GATES = {"scope": "both", "sparsity": 0.5, "learning_rate": 0.05}
@@ -118,3 +119,11 @@ def test_nothing_to_train_on_is_said(base_config):
 def test_an_unknown_field_of_the_architecture_names_the_known_ones(base_config):
     with pytest.raises(SkipwiseError, match=r"unknown key model\.architecture\.depth; allowed there: .*encoder_layers"):
         train(base_config(model={"architecture": {"depth": 3}}))
+
+
+@pytest.mark.parametrize("has_amx", [True, False])
+def test_mixed_precision_is_chosen_by_what_the_cpu_has(base_config, monkeypatch, has_amx):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_bf16": has_amx})
+    assert _arguments(base_config(optimisation={"bf16": "auto"}), has_dev=False).bf16 is has_amx
+    assert _arguments(base_config(optimisation={"bf16": True}), has_dev=False).bf16

@@ -226,7 +226,7 @@ def _arguments(config: TrainConfig, *, has_dev: bool) -> TrainingArguments:
         lr_scheduler_kwargs={"num_decay_steps": decay_steps, "decay_type": "cosine", "min_lr_ratio": 0.01},
         warmup_steps=min(chosen.warmup_steps, chosen.max_steps),
         max_grad_norm=chosen.max_grad_norm,
-        bf16=chosen.bf16,
+        bf16=_gains_by_bf16() if chosen.bf16 == "auto" else chosen.bf16,
         use_cpu=not torch.cuda.is_available(),
         seed=config.seed,
         logging_steps=chosen.log_steps,
@@ -244,6 +244,12 @@ def _arguments(config: TrainConfig, *, has_dev: bool) -> TrainingArguments:
         ddp_backend="gloo" if _num_processes() > 1 and not torch.cuda.is_available() else None,
         ddp_find_unused_parameters=False if _num_processes() > 1 else None,
     )
+
+
+def _gains_by_bf16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16"))  # torch < 2.13 does not tell
 
 
 def _num_processes() -> int:

@@ -68,8 +68,8 @@ class ConvEmbedding(nn.Module):
         return torch.cat(pieces, dim=1)
 
     def _piece(self, features: Float[Tensor, "batch frames mels"]) -> Float[Tensor, "batch time dim"]:
-        # channels last: 1.5 to 2 times faster on a CPU
-        hidden = features[:, None].contiguous(memory_format=torch.channels_last)
+        # channels last: 2 times faster on a CPU; by strides, as contiguous() takes one channel for last already
+        hidden = features[..., None].permute(0, 3, 1, 2)
         for conv in self.convs:
             hidden = nn.functional.relu(conv(hidden), inplace=True)
         return self.out_proj(hidden.transpose(1, 2).flatten(2))
