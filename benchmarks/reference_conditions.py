@@ -2,11 +2,11 @@
 
     python benchmarks/reference_conditions.py --data CORPUS --dense-only MODEL --limit 1500
 
-Systems: dense; 30, 50 and 70 % of the decoder; of both stacks; and the model that was trained without gates. Groups of
-each split: all, languages, SNR, rooms. Whatever is pruned is set beside the better of the two dense systems, task by
-task, in paired differences with 95 % intervals over resampled speakers. Transcription is decoded with the CTC head's
-share of the score, translation without. Every system, split and task that is done is kept in --work, and not decoded
-again. Writes conditions.json and conditions.csv.
+Systems: dense; 30, 50 and 70 % of the decoder; of both stacks, if both have gates; and the model trained without gates.
+Groups of each split: all, languages, SNR, rooms. Whatever is pruned is set beside the better of the two dense systems,
+task by task, in paired differences with 95 % intervals over resampled speakers. Transcription is decoded with the CTC
+head's share of the score, translation without. Every system, split and task that is done is kept in --work, and not
+decoded again. Writes conditions.json and conditions.csv.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from skipwise.evaluation.run import Evaluation
 from skipwise.evaluation.summary import CountedRows, Selection, best_at, interval_record, metrics_of
 from skipwise.experiments.sweep.rows import facts_of
 from skipwise.gating import Budget, Scope
+from skipwise.gating.planner import AdapterPlanner
 from skipwise.pipeline import Transcriber
 
 TASKS = ("asr", "st_eng")
@@ -124,10 +125,12 @@ def main(  # noqa: PLR0913 one argument is one option
 def systems_of(
     model: str | None, dense_only: str | None, options: Mapping[str, DecodeOptions]
 ) -> Iterator[tuple[str, dict[str, Transcriber]]]:
-    """Yield each system by name, with a transcriber a task."""
+    """Yield each system by name, with a transcriber a task; stacks without gates have no systems."""
     dense = {task: Transcriber(model, gates="none", options=chosen) for task, chosen in options.items()}
     yield DENSE, dense
-    for scope in SCOPES:
+    planner = Transcriber(dense["asr"].model, gates="auto").planner
+    assert isinstance(planner, AdapterPlanner)
+    for scope in SCOPES if "encoder" in planner.adapter.predictors else ("decoder",):
         for share in SHARES:
             budget = Budget(sparsity=share, scope=scope, exact=True)
             pruned = {
