@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 BENCH = ROOT / "results" / "bench"
 WHISPER = ROOT / "results" / "whisper"
 SUMMARY = ROOT / "results" / "reference" / "summary.json"
+CONDITIONS = ROOT / "results" / "reference" / "conditions.json"
 TASKS = {"asr": ("transcription", "wer", "WER %"), "st_eng": ("translation into English", "bleu", "BLEU")}
 PEERS = {
     "transformers": "transformers",
@@ -23,6 +24,13 @@ PRUNED = {
     "fp16-packed, half of the decoder": "a token, `fp16-packed`, half of the decoder closed",
     "fp16-packed, transplanted asr": "a token, `fp16-packed`, as the shipped model prunes transcription",
     "fp16-packed, transplanted st_eng": "a token, `fp16-packed`, as it prunes translation",
+}
+SPLITS = {"test": "test", "test_unseen": "unseen patterns"}
+GROUPS = {
+    "all": "",
+    "SNR 0 to 10 dB": ", 0 to 10 dB",
+    "SNR 10 to 20 dB": ", 10 to 20 dB",
+    "SNR 20 to 30 dB": ", 20 to 30 dB",
 }
 LANGUAGES = {"deu": "German", "fra": "French", "ita": "Italian"}
 
@@ -66,6 +74,25 @@ def per_language(summary: Record) -> str:
             cells.append(_signed(difference))
             cells.append(f"{groups[1]['sparsity']['decoder']:.1%}")
             lines.append(f"| {language}, {name}, {unit} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def budgets(conditions: Record) -> str:
+    """Return the table of budgets: a line a split, group and task, a column a system, each beside the dense one."""
+    rows = {(row["split"], row["group"], row["task"], row["system"]): row for row in conditions["scores"]}
+    systems = list(dict.fromkeys(system for *_, system in rows))
+    lines = ["| | " + " | ".join(systems) + " |", "|---|" + "---|" * len(systems)]
+    for split, group, task in dict.fromkeys(key[:3] for key in rows):
+        if group not in GROUPS or (split != "test" and group != "all"):
+            continue
+        found = [rows[split, group, task, system] for system in systems]
+        name, _, unit = TASKS[task]
+        cells = []
+        for row in found:
+            low, high = row.get("difference_interval") or row["interval"]
+            change = f"{row['difference']:+.1f}, {low:+.1f} to {high:+.1f}" if "difference" in row else ""
+            cells.append(f"{row['value']:.1f} ({change or f'{low:.1f} to {high:.1f}'})")
+        lines.append(f"| {SPLITS[split]}{GROUPS[group]}, {name}, {unit} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -169,6 +196,7 @@ def main() -> None:
         "speed": speed(),
         "whisper": whisper(),
         "per-language": per_language(summary),
+        "budgets": budgets(json.loads(CONDITIONS.read_text(encoding="utf-8"))),
     }
     for name, table in tables.items():
         begin, end = f"<!-- {name}: made by benchmarks/readme_tables.py -->", f"<!-- end of {name} -->"

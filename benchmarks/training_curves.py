@@ -22,8 +22,9 @@ def main(named_runs: list[str]) -> None:
         summary = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))
         with atomic_write(OUTPUT / f"training_{name}.json") as file:
             json.dump(summary, file)
-        minutes = summary["seconds"] / 60
-        title = f"{name}: {summary['config']['optimisation']['max_steps']} steps, last session {minutes:.0f} min"
+        title = f"{name}: {summary['config']['optimisation']['max_steps']} steps"
+        if summary["seconds"] >= 60:  # of the last session: less where a finished run was called again
+            title += f", last session {summary['seconds'] / 60:.0f} min"
         save_png(training_curves(summary["history"], title=title), OUTPUT / f"training_{name}.png")
 
 
