@@ -25,3 +25,10 @@ def test_lines_hold_the_logged_values_and_unlogged_ones_are_not_drawn():
 def test_a_history_without_values_is_refused():
     with pytest.raises(SkipwiseError, match=r"no losses and no dev scores"):
         training_curves([{"step": 1, "train_runtime": 3.0}], title="base")
+
+
+def test_gates_for_any_budget_have_a_dev_line_a_budget():
+    history = [*HISTORY, {"step": 2, "eval_pruned_30_wer": 51.0, "eval_pruned_70_wer": 60.0}]
+    wer = training_curves(history, title="gated").axes[1]
+    drawn = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in wer.get_lines()}
+    assert drawn == {"dense": [[2, 50.0]], "pruned, 30 %": [[2, 51.0]], "pruned, 70 %": [[2, 60.0]]}

@@ -14,6 +14,17 @@ from skipwise.errors import SkipwiseError
 History = Sequence[Mapping[str, Any]]
 """`log_history` of a run: a record a log line, with its `step`."""
 
+
+def _dev_lines(metric: str) -> tuple[tuple[str, str, str], ...]:
+    """Of the dense model, of gates for one budget, and of gates for any at the budgets that a run evaluates."""
+    budgets = (("30", GREEN), ("50", ORANGE), ("70", GREY))
+    return (
+        (f"eval_{metric}", "dense", BLUE),
+        (f"eval_pruned_{metric}", "pruned", ORANGE),
+        *((f"eval_pruned_{budget}_{metric}", f"pruned, {budget} %", colour) for budget, colour in budgets),
+    )
+
+
 _PANELS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Training loss",
@@ -33,8 +44,8 @@ _PANELS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...]], ...] = (
             ("sparsity_sampled_decoder", "decoder, sampled", ORANGE),
         ),
     ),
-    ("Dev WER", "% of words", (("eval_wer", "dense", BLUE), ("eval_pruned_wer", "pruned", ORANGE))),
-    ("Dev BLEU", "BLEU", (("eval_bleu", "dense", BLUE), ("eval_pruned_bleu", "pruned", ORANGE))),
+    ("Dev WER", "% of words", _dev_lines("wer")),
+    ("Dev BLEU", "BLEU", _dev_lines("bleu")),
 )
 
 
