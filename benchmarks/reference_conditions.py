@@ -39,6 +39,7 @@ from skipwise.evaluation.summary import CountedRows, Selection, best_at, interva
 from skipwise.experiments.sweep.rows import facts_of
 from skipwise.gating import Budget, Scope
 from skipwise.gating.planner import AdapterPlanner
+from skipwise.models.planners import planner_for
 from skipwise.pipeline import Transcriber
 
 TASKS = ("asr", "st_eng")
@@ -128,7 +129,7 @@ def systems_of(
     """Yield each system by name, with a transcriber a task; stacks without gates have no systems."""
     dense = {task: Transcriber(model, gates="none", options=chosen) for task, chosen in options.items()}
     yield DENSE, dense
-    planner = Transcriber(dense["asr"].model, gates="auto").planner
+    planner = planner_for(dense["asr"].model, "auto", Budget())
     assert isinstance(planner, AdapterPlanner)
     for scope in SCOPES if "encoder" in planner.adapter.predictors else ("decoder",):
         for share in SHARES:
