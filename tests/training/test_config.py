@@ -42,6 +42,7 @@ def test_overrides_change_what_they_name_in_order(config_file):
         ("optimisation.max_stepz=3", r"unknown key optimisation.max_stepz; allowed there: .*max_steps"),
         ("speed=3", r"unknown key speed; allowed there: augment, data, gates, model, optimisation, output, seed"),
         ("optimisation.max_steps=many", r"optimisation.max_steps: .*integer.*got 'many'"),
+        ("optimisation.bf16=maybe", r": optimisation.bf16: input should be True, False or 'auto', got 'maybe'\."),
         ("gates.sparsity=1.0", r"gates.sparsity: .*less than 1, got 1.0"),
         ("gates.scope=all", r"gates.scope: .*'encoder', 'decoder' or 'both', got 'all'"),
         ("gates.sparsity_range=[0.9, 0.1]", r"sparsity_range must be \[low, high\] with 0 <= low <= high < 1"),

@@ -127,7 +127,7 @@ class OptimisationSection(Section):
     """How long CTC leads; 0 for a trained base."""
     sorted_epochs: int = Field(default=1, ge=0)
     """Epochs at the start that go from short utterances to long ones."""
-    bf16: bool | Literal["auto"] = False
+    bf16: Literal[True, False, "auto"] = False
     """Mixed precision in bfloat16; `auto`: on a GPU that has it, and on a CPU that has AMX. Other CPUs, AVX-512's with
     bfloat16 among them, are faster in fp32."""
     threads: int | None = Field(default=None, ge=1)
