@@ -17,7 +17,7 @@ from skipwise.errors import SkipwiseError
 from skipwise.features import extract_features
 from skipwise.models.owsm.front_end import OwsmFrontEnd
 from skipwise.models.owsm.loss import IGNORED_LABEL
-from skipwise.training.augment import SpecAugment
+from skipwise.training.augment import Augment, SpecAugment, VoiceAugment
 from skipwise.training.batches import StepDataset, StepPlan, TrainData, plan_steps
 from skipwise.training.feature_store import FeatureStore, build_feature_store
 from skipwise.training.sources import StoredWindows
@@ -241,12 +241,25 @@ def test_augmentation_hides_bands_and_stretches_by_the_mean_and_repeats_with_the
     recordings: list[Recording], store: FeatureStore
 ) -> None:
     plain = dataset(recordings, store)
-    hidden = dataset(recordings, store, augment=SpecAugment(num_bands=1, num_stretches=2, longest_stretch=0.2))
+    hidden = dataset(
+        recordings,
+        store,
+        augment=Augment(voice=VoiceAugment(), hide=SpecAugment(num_bands=1, num_stretches=2, longest_stretch=0.2)),
+    )
     changed = [hidden[step]["features"] != plain[step]["features"] for step in range(8)]
     assert any(bool(mask.any()) for mask in changed)
     for step, mask in enumerate(changed):
         assert torch.equal(hidden[step]["features"], hidden[step]["features"])
         assert set(hidden[step]["features"][mask].unique().tolist()) <= {-7.0}
-    features, fill = torch.randn(100, 80), torch.zeros(80)
-    shares = [float((SpecAugment()(features, fill, random.Random(i)) == 0).float().mean()) for i in range(200)]
-    assert 0.2 < sum(shares) / 200 < 0.6
+
+
+def test_another_voice_is_heard_where_something_is_said_and_silence_stays(
+    recordings: list[Recording], store: FeatureStore
+) -> None:
+    augment = Augment(voice=VoiceAugment(vocal_tract=0.1), hide=SpecAugment(num_bands=0, num_stretches=0))
+    plain, other = dataset(recordings, store, window_s=8.0), dataset(recordings, store, window_s=8.0, augment=augment)
+    ours, theirs = other[0], plain[0]
+    assert torch.equal(ours["features"], other[0]["features"])
+    for row, real in enumerate(theirs["num_real_frames"].tolist()):
+        assert not torch.equal(ours["features"][row, :real], theirs["features"][row, :real])
+        assert torch.equal(ours["features"][row, real:], theirs["features"][row, real:])

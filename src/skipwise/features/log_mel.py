@@ -50,8 +50,8 @@ def log_mel(waveform: Float[Tensor, " samples"], *, num_mel_bins: int) -> Float[
 @lru_cache(maxsize=8)
 def mel_filters(num_mel_bins: int) -> Float[Tensor, "bins {num_mel_bins}"]:
     """Return Slaney-normalised triangular filters over 0-8 kHz, a column a mel bin. Do not change it: it is shared."""
-    top_mel = _hz_to_mel(torch.tensor(SAMPLE_RATE / 2, dtype=torch.float64))
-    edges = _mel_to_hz(torch.linspace(0.0, float(top_mel), num_mel_bins + 2, dtype=torch.float64))
+    top_mel = hz_to_mel(torch.tensor(SAMPLE_RATE / 2, dtype=torch.float64))
+    edges = mel_to_hz(torch.linspace(0.0, float(top_mel), num_mel_bins + 2, dtype=torch.float64))
     frequencies = torch.linspace(0.0, SAMPLE_RATE / 2, FFT_SIZE // 2 + 1, dtype=torch.float64)
     distance = edges[:, None] - frequencies[None, :]
     width = edges.diff()[:, None]
@@ -67,11 +67,13 @@ def _window(device: torch.device) -> Float[Tensor, " taps"]:
     return torch.hann_window(WIN_LENGTH, periodic=True, device=device)
 
 
-def _hz_to_mel(hz: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def hz_to_mel(hz: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return where frequencies in Hz are on Slaney's mel scale."""
     above = _BREAK_MEL + (hz.clamp_min(1e-9) / _BREAK_HZ).log() * _LOG_STEP
     return torch.where(hz < _BREAK_HZ, hz / _HZ_PER_MEL, above)
 
 
-def _mel_to_hz(mel: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def mel_to_hz(mel: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return the frequencies in Hz of points of Slaney's mel scale."""
     above = _BREAK_HZ * ((mel - _BREAK_MEL) / _LOG_STEP).exp()
     return torch.where(mel < _BREAK_MEL, mel * _HZ_PER_MEL, above)

@@ -1,23 +1,36 @@
-"""SpecAugment: bands of mel bins and stretches of frames are hidden.
+"""What training changes in the features of a window: parts are hidden, and other throats and microphones are heard.
 
 Shapes: F feature frames, M mel bins.
-Source: Park et al. 2019; OWSM's recipe: two bands of up to 27 of 80 bins, ten stretches of up to 5 % of the frames.
 """
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from skipwise.features.log_mel import SAMPLE_RATE, hz_to_mel, mel_to_hz
+
+_KNOTS = 6
+"""Frequencies, evenly spaced in mel, between which what is drawn for them is interpolated."""
+
+_WIDEST = 2.5
+"""Standard deviations beyond which nothing is drawn."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class SpecAugment:
-    """How much is hidden."""
+    """Bands of mel bins and stretches of frames are hidden.
+
+    Source: Park et al. 2019; OWSM's recipe: two bands of up to 27 of 80 bins, ten stretches of up to 5 % of the frames.
+    """
 
     num_bands: int = 2
     """Bands of mel bins."""
@@ -41,6 +54,74 @@ class SpecAugment:
             first, end = _span(num_frames, self.longest_stretch, rng)
             masked[first:end] = fill
         return masked
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class VoiceAugment:
+    """The voice comes from another throat, through another microphone, the same all through a window.
+
+    All formants move together, as with the length of the vocal tract, and each a little by itself. Formants, the pitch
+    and whatever else is heard are stretched alike.
+    Source: Jaitly and Hinton 2013, vocal tract length perturbation; Nam et al. 2022, FilterAugment.
+    """
+
+    vocal_tract: float = 0.0
+    """Standard deviation of the logarithm of the factor by which frequencies move; half of it again between places."""
+    channel_db: float = 0.0
+    """Standard deviation of the gain in dB, a curve over the frequencies."""
+
+    def __call__(
+        self, features: Float[Tensor, "frames mels"], *, natural_log: bool, rng: random.Random
+    ) -> Float[Tensor, "frames mels"]:
+        """Return changed features: the logarithm, natural or base 10, of the mel power."""
+        num_bins = features.shape[1]
+        together = _drawn(rng, 1) * num_bins
+        stretch = self.vocal_tract * (torch.tensor(together) + 0.5 * _curve(_drawn(rng, _KNOTS), num_bins))
+        gain_db = self.channel_db * _curve(_drawn(rng, _KNOTS), num_bins)
+        if self.vocal_tract:
+            features = _stretched(features, stretch)
+        return features + gain_db * ((math.log(10) if natural_log else 1.0) / 10)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """All of it."""
+
+    voice: VoiceAugment
+    """Changes the sound, before a model scales it."""
+    hide: SpecAugment
+    """Hides parts of what the model hears."""
+
+    @classmethod
+    def of(cls, *, vocal_tract: float, channel_db: float, **hide: Any) -> Augment:
+        """Return what a config's section says."""
+        return cls(voice=VoiceAugment(vocal_tract=vocal_tract, channel_db=channel_db), hide=SpecAugment(**hide))
+
+
+def _drawn(rng: random.Random, count: int) -> list[float]:
+    """`count` normal numbers, none of them far out."""
+    return [max(-_WIDEST, min(_WIDEST, rng.gauss(0.0, 1.0))) for _ in range(count)]
+
+
+def _curve(knots: Sequence[float], num_bins: int) -> Float[Tensor, " mels"]:
+    """Straight lines from knot to knot."""
+    values = torch.tensor(knots)[None, None]
+    return torch.nn.functional.interpolate(values, size=num_bins, mode="linear", align_corners=True)[0, 0]
+
+
+def _stretched(
+    features: Float[Tensor, "frames mels"], log_factor: Float[Tensor, " mels"]
+) -> Float[Tensor, "frames mels"]:
+    """Each bin from where its sound was before its frequency was multiplied; at the ends the last bins go on."""
+    num_bins = features.shape[1]
+    top_mel = float(hz_to_mel(torch.tensor(SAMPLE_RATE / 2)))
+    centres_mel = torch.arange(1, num_bins + 1) * (top_mel / (num_bins + 1))
+    before_mel = hz_to_mel(mel_to_hz(centres_mel) * (-log_factor).exp())
+    place = (before_mel * ((num_bins + 1) / top_mel) - 1).clamp(0, num_bins - 1)
+    low = place.floor().long().clamp_max(num_bins - 2)
+    return features[:, low].lerp(features[:, low + 1], place - low)
 
 
 def _span(size: int, widest: float, rng: random.Random) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from skipwise.features import pad_features
 from skipwise.gating import Context
 from skipwise.models.owsm.loss import IGNORED_LABEL
 from skipwise.models.trainable import FrontEnd
-from skipwise.training.augment import SpecAugment
+from skipwise.training.augment import Augment
 from skipwise.training.sources import WindowSource
 from skipwise.training.targets import Target, TargetMaker
 from skipwise.training.vectors import ContextVectors
@@ -101,7 +101,7 @@ class TrainData:
     tasks: tuple[str, ...]
     one_task: bool = False
     """Each window serves one task a step, not all; the tasks take equal shares of the windows of a step."""
-    augment: SpecAugment | None
+    augment: Augment | None
     front_end: FrontEnd
     """What the model hears of a window."""
     fill: Float[Tensor, " mels"]
@@ -194,13 +194,15 @@ class StepDataset(Dataset[TrainBatch]):
     def _model_input(
         self, step: int, place: int, cut: Float[Tensor, "frames mels"]
     ) -> Float[Tensor, "window_frames mels"]:
-        """What the model hears of a window: parts of it hidden by augmentation, filled up as in inference."""
+        """What the model hears of a window: changed by augmentation, filled up as in inference."""
         front_end, num_frames = self._data.front_end, self._data.front_end.window_frames
+        augment, rng = self._data.augment, random.Random(f"{self._data.seed} {step} {place}")
+        if augment is not None:
+            cut = augment.voice(cut, natural_log=front_end.is_natural_log, rng=rng)
         features = front_end.of_window(cut)
         silence = front_end.silence(features)
-        if self._data.augment is not None:
-            rng = random.Random(f"{self._data.seed} {step} {place}")
-            features = self._data.augment(features, self._data.fill, rng)
+        if augment is not None:
+            features = augment.hide(features, self._data.fill, rng)
         if num_frames is None:
             return features
         heard = features[:num_frames]

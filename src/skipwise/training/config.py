@@ -49,7 +49,7 @@ class DataSection(Section):
 
 
 class AugmentSection(Section):
-    """SpecAugment."""
+    """SpecAugment, and other voices and microphones."""
 
     num_bands: int = Field(default=2, ge=0)
     """Bands of mel bins that are hidden."""
@@ -59,6 +59,10 @@ class AugmentSection(Section):
     """Stretches of frames that are hidden."""
     longest_stretch: float = Field(default=0.05, ge=0, le=1)
     """The longest stretch, as a share of the frames."""
+    vocal_tract: float = Field(default=0.0, ge=0, le=0.3)
+    """How far formants move: standard deviation of the logarithm of the factor; 0: not at all."""
+    channel_db: float = Field(default=0.0, ge=0, le=20)
+    """How far gains of frequencies move: standard deviation in dB; 0: not at all."""
 
 
 class LoraSection(Section):

@@ -25,7 +25,7 @@ from skipwise.models.family import GATES_FOLDER
 from skipwise.models.registry import held_gates
 from skipwise.models.trainable import trainable_family_of
 from skipwise.pipeline import Transcriber
-from skipwise.training.augment import SpecAugment
+from skipwise.training.augment import Augment
 from skipwise.training.auxiliary_ctc import auxiliary_ctc
 from skipwise.training.batches import StepDataset, TrainData
 from skipwise.training.config import TrainConfig
@@ -135,7 +135,7 @@ def _steps(config: TrainConfig, model: AnyModel, source: WindowSource, vectors: 
         ),
         tasks=data.tasks,
         one_task=data.tasks_a_window == "one",
-        augment=SpecAugment(**config.augment.model_dump()) if config.augment else None,
+        augment=Augment.of(**config.augment.model_dump()) if config.augment else None,
         front_end=family.front_end(network),
         fill=family.masking_value(network),
         seed=config.seed,

@@ -1,0 +1,64 @@
+"""Other voices and microphones, and parts that are hidden."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+import torch
+
+from skipwise.features.log_mel import SAMPLE_RATE, log_mel
+from skipwise.training.augment import SpecAugment, VoiceAugment
+
+DB = math.log(10) / 10
+"""A decibel, as a natural logarithm of power."""
+
+
+def tone(hz: float) -> torch.Tensor:
+    """Features of half a second of a sine."""
+    return log_mel(torch.sin(2 * math.pi * hz * torch.arange(SAMPLE_RATE // 2) / SAMPLE_RATE), num_mel_bins=80)
+
+
+def changed(features: torch.Tensor, seed: int, **settings: float) -> torch.Tensor:
+    return VoiceAugment(**settings)(features, natural_log=True, rng=random.Random(seed))
+
+
+@pytest.mark.parametrize("hz", [300, 1000, 3500])
+def test_a_tone_becomes_a_tone_of_another_pitch(hz: float) -> None:
+    """It lies where such a tone has its peak, and is as loud: what is drawn is found again, within a bin and a dB."""
+    places = [(other, int(tone(other)[20].argmax())) for other in torch.linspace(hz * 0.6, hz * 1.6, 80).tolist()]
+    found = []
+    for seed in range(20):
+        heard = changed(tone(hz), seed, vocal_tract=0.1)[20]
+        likest = min(places, key=lambda place: abs(place[1] - int(heard.argmax())))[0]
+        assert float(heard.max()) == pytest.approx(float(tone(likest)[20].max()), abs=1.5)
+        found.append(math.log(likest / hz))
+    assert max(found) > 0.08 and min(found) < -0.08, "up and down"
+    assert max(map(abs, found)) < 0.4
+
+
+def test_a_microphone_is_a_smooth_gain_that_stays() -> None:
+    features, seed = torch.randn(50, 80), 3
+    gain_db = (changed(features, seed, channel_db=4.0) - features) / DB
+    torch.testing.assert_close(gain_db, gain_db[:1].expand(50, 80), rtol=0, atol=1e-4)
+    assert float(gain_db[0].abs().max()) > 1 and float(gain_db[0].diff().abs().max()) < 2
+    base_10 = VoiceAugment(channel_db=4.0)(features, natural_log=False, rng=random.Random(seed)) - features
+    torch.testing.assert_close(base_10 * 10, gain_db, rtol=0, atol=1e-4)
+
+
+def test_nothing_is_changed_unless_it_is_asked_for() -> None:
+    features = torch.randn(30, 80)
+    assert torch.equal(changed(features, 1), features)
+    assert torch.equal(changed(features, 1, vocal_tract=0.1), changed(features, 1, vocal_tract=0.1))
+    assert not torch.equal(changed(features, 1, vocal_tract=0.1), changed(features, 2, vocal_tract=0.1))
+
+
+def test_bands_and_stretches_are_hidden_by_what_fills_them() -> None:
+    features, fill = torch.randn(100, 80), torch.full((80,), -7.0)
+    shares = []
+    for seed in range(200):
+        hidden = SpecAugment()(features, fill, random.Random(seed))
+        assert set(hidden[hidden != features].unique().tolist()) <= {-7.0}
+        shares.append(float((hidden == -7.0).float().mean()))
+    assert 0.2 < sum(shares) / 200 < 0.6
