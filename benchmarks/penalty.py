@@ -2,7 +2,7 @@
 
     python benchmarks/penalty.py runs/penalty
 
-Reads a sweep of recipes/parliament/penalty.yaml, finished or not; writes penalty.json, targets.png and quality.png.
+Reads a sweep of recipes/parliament/sweep_penalty.yaml, finished or not; writes penalty.json, targets.png, quality.png.
 Achieved is what the gates do when the model is used: arg-max, a plan an utterance. Quality is that of test, as a
 difference from the better dense system: the same weights with everything open, or the run without gates. Intervals are
 over speakers and seeds.

@@ -47,6 +47,31 @@ def test_a_microphone_is_a_smooth_gain_that_stays() -> None:
     torch.testing.assert_close(base_10 * 10, gain_db, rtol=0, atol=1e-4)
 
 
+def test_a_room_lets_a_sound_die_away_and_changes_nothing_before_it() -> None:
+    """A click of one frame: from its frame on the level falls along a line, 60 dB in 0.2 to 0.9 s."""
+    silence = math.log(1e-10)
+    click = torch.full((150, 80), silence)
+    click[20] = 5.0
+    slopes = []
+    for seed in range(20):
+        heard_db = (changed(click, seed, room_share=1.0) - silence) / DB
+        assert float(heard_db[:20].max()) < 5 and float(heard_db[20].min()) == pytest.approx(
+            (5.0 - silence) / DB, abs=0.1
+        )
+        falling = heard_db[21:36, 0].diff()
+        assert float(falling.std()) < 0.1, "a straight line"
+        slopes.append(-100 * float(falling.mean()))
+    assert 60 / 0.9 * 0.9 < min(slopes) < 120 and 180 < max(slopes) < 60 / 0.2 * 1.1, "dB a second"
+    base_10 = VoiceAugment(room_share=1.0)(click / math.log(10), natural_log=False, rng=random.Random(4))
+    torch.testing.assert_close(base_10 * math.log(10), changed(click, 4, room_share=1.0), rtol=0, atol=1e-3)
+
+
+def test_some_windows_are_in_a_room() -> None:
+    features = torch.randn(30, 80)
+    same = [torch.equal(changed(features, seed, room_share=0.3), features) for seed in range(200)]
+    assert 0.6 < sum(same) / 200 < 0.8
+
+
 def test_nothing_is_changed_unless_it_is_asked_for() -> None:
     features = torch.randn(30, 80)
     assert torch.equal(changed(features, 1), features)

@@ -1,4 +1,4 @@
-"""What training changes in the features of a window: parts are hidden, and other throats and microphones are heard.
+"""What training changes in a window's features: parts are hidden; other throats, rooms and microphones are heard.
 
 Shapes: F feature frames, M mel bins.
 """
@@ -22,6 +22,14 @@ _KNOTS = 6
 
 _WIDEST = 2.5
 """Standard deviations beyond which nothing is drawn."""
+
+_RT60_S = (0.2, 0.9)
+"""Times in which a drawn room's tail falls by 60 dB."""
+
+_DIRECT_DB = (-3.0, 12.0)
+"""Energy of what is heard directly over that of a drawn room's tail."""
+
+_FRAME_S = 0.01
 
 
 @final
@@ -59,17 +67,21 @@ class SpecAugment:
 @final
 @dataclass(frozen=True, kw_only=True)
 class VoiceAugment:
-    """The voice comes from another throat, through another microphone, the same all through a window.
+    """The voice comes from another throat, in another room, through another microphone, the same all through a window.
 
     All formants move together, as with the length of the vocal tract, and each a little by itself. Formants, the pitch
-    and whatever else is heard are stretched alike.
-    Source: Jaitly and Hinton 2013, vocal tract length perturbation; Nam et al. 2022, FilterAugment.
+    and whatever else is heard are stretched alike. A room adds to each frame's power what is left of earlier ones': a
+    tail that decays exponentially.
+    Source: Jaitly and Hinton 2013, vocal tract length perturbation; Nam et al. 2022, FilterAugment; Sehr and Kellermann
+    2008 for reverberation as a convolution of mel powers.
     """
 
     vocal_tract: float = 0.0
     """Standard deviation of the logarithm of the factor by which frequencies move; half of it again between places."""
     channel_db: float = 0.0
     """Standard deviation of the gain in dB, a curve over the frequencies."""
+    room_share: float = 0.0
+    """How often a room is added."""
 
     def __call__(
         self, features: Float[Tensor, "frames mels"], *, natural_log: bool, rng: random.Random
@@ -79,9 +91,13 @@ class VoiceAugment:
         together = _drawn(rng, 1) * num_bins
         stretch = self.vocal_tract * (torch.tensor(together) + 0.5 * _curve(_drawn(rng, _KNOTS), num_bins))
         gain_db = self.channel_db * _curve(_drawn(rng, _KNOTS), num_bins)
+        in_room, rt60_s, direct_db = rng.random() < self.room_share, rng.uniform(*_RT60_S), rng.uniform(*_DIRECT_DB)
         if self.vocal_tract:
             features = _stretched(features, stretch)
-        return features + gain_db * ((math.log(10) if natural_log else 1.0) / 10)
+        unit = 1.0 if natural_log else math.log(10)
+        if in_room:
+            features = _in_room(features * unit, rt60_s, direct_db) / unit
+        return features + gain_db * (math.log(10) / 10 / unit)
 
 
 @final
@@ -95,9 +111,10 @@ class Augment:
     """Hides parts of what the model hears."""
 
     @classmethod
-    def of(cls, *, vocal_tract: float, channel_db: float, **hide: Any) -> Augment:
+    def of(cls, *, vocal_tract: float, channel_db: float, room_share: float, **hide: Any) -> Augment:
         """Return what a config's section says."""
-        return cls(voice=VoiceAugment(vocal_tract=vocal_tract, channel_db=channel_db), hide=SpecAugment(**hide))
+        voice = VoiceAugment(vocal_tract=vocal_tract, channel_db=channel_db, room_share=room_share)
+        return cls(voice=voice, hide=SpecAugment(**hide))
 
 
 def _drawn(rng: random.Random, count: int) -> list[float]:
@@ -122,6 +139,17 @@ def _stretched(
     place = (before_mel * ((num_bins + 1) / top_mel) - 1).clamp(0, num_bins - 1)
     low = place.floor().long().clamp_max(num_bins - 2)
     return features[:, low].lerp(features[:, low + 1], place - low)
+
+
+def _in_room(log_power: Float[Tensor, "frames mels"], rt60_s: float, direct_db: float) -> Float[Tensor, "frames mels"]:
+    """With a tail after each frame, of `direct_db` less energy than the frame itself."""
+    steps = torch.arange(1, max(2, round(rt60_s / _FRAME_S)) + 1)
+    tail = 10 ** (-6.0 * steps * _FRAME_S / rt60_s)
+    response = torch.cat([torch.ones(1), tail * (10 ** (-direct_db / 10) / tail.sum())])
+    loudest = log_power.amax()  # powers of 1 and less: loud recordings do not overflow
+    power = torch.nn.functional.pad((log_power - loudest).exp().T, (len(response) - 1, 0))
+    heard = torch.nn.functional.conv1d(power[:, None], response.flip(0)[None, None])[:, 0].T
+    return heard.clamp_min(torch.finfo(heard.dtype).tiny).log() + loudest
 
 
 def _span(size: int, widest: float, rng: random.Random) -> tuple[int, int]:

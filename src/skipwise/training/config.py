@@ -49,7 +49,7 @@ class DataSection(Section):
 
 
 class AugmentSection(Section):
-    """SpecAugment, and other voices and microphones."""
+    """SpecAugment, and other voices, microphones and rooms."""
 
     num_bands: int = Field(default=2, ge=0)
     """Bands of mel bins that are hidden."""
@@ -63,6 +63,8 @@ class AugmentSection(Section):
     """How far formants move: standard deviation of the logarithm of the factor; 0: not at all."""
     channel_db: float = Field(default=0.0, ge=0, le=20)
     """How far gains of frequencies move: standard deviation in dB; 0: not at all."""
+    room_share: float = Field(default=0.0, ge=0, le=1)
+    """How often a window is heard in another room beside its own."""
 
 
 class LoraSection(Section):

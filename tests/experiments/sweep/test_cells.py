@@ -44,6 +44,15 @@ def test_the_shipped_sweeps_can_be_planned() -> None:
     small = plan_cells(load_sweep(recipes / "sweep_small.yaml"))
     kinds = {cell.labels()["predictor"] for cell in small}
     assert kinds == {"mlp", "static", "random", "layer_drop", "none"}
+    penalties = plan_cells(load_sweep(recipes / "sweep_penalty.yaml"))
+    steepness = set()
+    for cell in penalties:
+        gates = cell.training.gates
+        if gates is not None:
+            absolute = gates.absolute_weight if gates.penalty in ("absolute", "both") else 0.0
+            squared = 0.0 if gates.penalty == "absolute" else gates.squared_weight
+            steepness.add(absolute + 0.2 * squared)
+    assert steepness == {5.0}, "0.1 from the target, before a multiplier has grown"
 
 
 @pytest.mark.parametrize(
