@@ -14,9 +14,10 @@ import torch
 
 from skipwise.decoding import DecodeOptions, search
 from skipwise.errors import SkipwiseError
+from skipwise.experiments.bench import cells
 from skipwise.experiments.bench import run as bench_run
 from skipwise.experiments.bench.cell import Cell, Workbench
-from skipwise.experiments.bench.cells import SHARES, measure_sparsity, saved_seconds
+from skipwise.experiments.bench.cells import SHARES, measure_planner, measure_sparsity, saved_seconds
 from skipwise.experiments.bench.cost import measure_costs
 from skipwise.experiments.bench.ending import ending_after, ending_engine
 from skipwise.experiments.bench.generate import measure_generate
@@ -30,6 +31,7 @@ from skipwise.experiments.bench.transplants import transplants
 from skipwise.experiments.bench.whisper import measure_whisper
 from skipwise.gating import GatePlan, GateSite
 from skipwise.gating.cost_table import CostTable
+from skipwise.gating.steps import StepPlanner
 from skipwise.models.engine.branches import PackedFeedForward
 from skipwise.models.owsm.loading import load_owsm
 from skipwise.pipeline import reference_model
@@ -80,6 +82,23 @@ def test_the_sparsity_curve_has_a_point_a_share_and_an_ideal_that_falls(
         stacks = {"decoder": {"decoder"}, "encoder": {"encoder"}, "both": {"encoder", "decoder"}}[scope]
         assert set(points[5]["sparsity"]) == stacks and points[-1]["sparsity"] == dict.fromkeys(stacks, 1.0)
     assert 0 < record["closed_site_us"] < 1000
+
+
+def test_gates_of_every_step_are_decided_and_leave_everything_open(
+    subject: Subject, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step_plans: list[StepPlanner] = []
+
+    def decode(*given: Any, plan: GatePlan | StepPlanner | None = None, **named: Any) -> Any:
+        step_plans.extend([plan] if isinstance(plan, StepPlanner) else [])
+        return decode_once(*given, plan=plan, **named)
+
+    monkeypatch.setattr(cells, "decode_once", decode)
+    record = measure_planner(subject, settings, lambda: None)
+    assert record["plan_over_dense"]["median"] > 0 and record["steps_over_dense"]["median"] > 0
+    options = DecodeOptions(max_length_ratio=-4)
+    ((found,),) = search(subject.engine(), subject.encoded(1), [subject.prompt], options=options, gates=step_plans[0])
+    assert found.gates is not None and bool(found.gates.all()), "nothing is saved, deciding alone is added"
 
 
 def test_decoding_runs_every_branch_as_often_as_there_are_tokens(subject: Subject) -> None:

@@ -16,9 +16,10 @@ from skipwise.experiments.bench.settings import BenchSettings
 from skipwise.experiments.bench.site_costs import MERGE, Seconds, decoder_site_seconds, encoder_site_seconds
 from skipwise.experiments.bench.subject import Subject, decode_once, encode_once
 from skipwise.experiments.bench.timing import Rounds, Work, take_turns, timed
-from skipwise.gating import Context, GateConfig, GatePlan, GateSite, Stack
+from skipwise.gating import AdapterPlanner, Context, GateAdapter, GateConfig, GatePlan, GateSite, Stack
 from skipwise.gating.branch import RowGate, add_branch
-from skipwise.models.attach import attach, detach
+from skipwise.gating.steps import StepPlanner
+from skipwise.models.attach import describe_base
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SCOPES: Mapping[str, tuple[Stack, ...]] = {
@@ -204,13 +205,18 @@ def measure_batch(subject: Subject, settings: BenchSettings, on_round: Callable[
 
 
 def measure_planner(subject: Subject, settings: BenchSettings, on_round: Callable[[], None]) -> Mapping[str, Any]:
-    """What deciding the plans takes, beside what encoding and decoding take."""
+    """What deciding takes, beside encoding and decoding: both stacks' plans once, and the decoder's at every step.
+
+    The gates of every step are fresh ones, which leave everything open: all that they add is what deciding costs.
+    """
     network, engine = subject.network, subject.engine()
-    audio_s, own = max(settings.audio_s), subject.network.gate_adapter
-    adapter = own or attach(network, GateConfig(scope="both"))
+    audio_s, base = max(settings.audio_s), describe_base(network)
+    adapter = network.gate_adapter or GateAdapter(GateConfig(scope="both"), base)
+    every_step = AdapterPlanner(GateAdapter(GateConfig(scope="decoder", granularity="step"), base))
     contexts = [Context(language=network.config.languages[0], task=network.config.tasks[0])]
     waveforms, encoded = [subject.audio(audio_s)], subject.encoded(audio_s)
     pooled = encoded.pooled()
+    decode = partial(decode_once, engine, encoded, subject.prompt, num_tokens=settings.num_tokens)
 
     def plan() -> Mapping[str, float]:
         start = time.perf_counter()
@@ -218,22 +224,23 @@ def measure_planner(subject: Subject, settings: BenchSettings, on_round: Callabl
             adapter.plan(stack, contexts, pooled)
         return {"total": time.perf_counter() - start}
 
+    def steps() -> Mapping[str, float]:
+        gates = every_step.decoder(contexts, pooled)
+        assert isinstance(gates, StepPlanner)
+        return decode(plan=gates)
+
     works: dict[str, Work] = {
         "plan": plan,
-        "dense": partial(
-            _all_parts,
-            [
-                partial(encode_once, engine, waveforms),
-                partial(decode_once, engine, encoded, subject.prompt, num_tokens=settings.num_tokens),
-            ],
-        ),
+        "dense": partial(_all_parts, [partial(encode_once, engine, waveforms), decode]),
+        "steps": steps,
     }
-    try:
-        rounds = take_turns(works, rounds=settings.rounds, on_round=on_round)
-    finally:
-        if own is None:
-            detach(network)
-    return {"audio_s": audio_s, "plan_over_dense": asdict(rounds.ratio("plan", "dense", "total")), **rounds.to_dict()}
+    rounds = take_turns(works, rounds=settings.rounds, on_round=on_round)
+    return {
+        "audio_s": audio_s,
+        "plan_over_dense": asdict(rounds.ratio("plan", "dense", "total")),
+        "steps_over_dense": asdict(rounds.ratio("steps", "dense", "token")),
+        **rounds.to_dict(),
+    }
 
 
 def measure_roofline(subject: Subject, settings: BenchSettings, on_round: Callable[[], None]) -> Mapping[str, Any]:

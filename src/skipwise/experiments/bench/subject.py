@@ -21,6 +21,7 @@ from skipwise.experiments.bench.timing import Parts, by_length
 from skipwise.features import SpeechStates
 from skipwise.features.log_mel import SAMPLE_RATE
 from skipwise.gating import GatePlan
+from skipwise.gating.steps import StepPlanner
 from skipwise.models.owsm.architecture import OwsmArchitecture
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.loading import OwsmModel, load_owsm
@@ -138,7 +139,7 @@ def decode_once(
     *,
     num_tokens: int,
     beam_size: int = 1,
-    plan: GatePlan | None = None,
+    plan: GatePlan | StepPlanner | None = None,
 ) -> Parts:
     """Decode as many tokens, without choosing them: `prefill` is the prompt, `token` the mean step after it."""
     batch_size, decoder = encoded.states.shape[0], engine.decoder

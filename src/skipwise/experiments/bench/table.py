@@ -51,7 +51,7 @@ CELLS: dict[str, Cell] = {
     "dtypes": Cell("every precision: encoder, prefill, time per token", of_subject(measure_dtypes), _rounds_by_audio),
     "sparsity": Cell("time against sparsity, with the ideal", of_subject(measure_sparsity), _rounds),
     "batch": Cell("throughput against batch size; plans that differ against one", of_subject(measure_batch), _rounds),
-    "planner": Cell("what deciding the plans takes", of_subject(measure_planner), _rounds),
+    "planner": Cell("what deciding takes, once and at every step", of_subject(measure_planner), _rounds),
     "roofline": Cell("bytes and operations a second against the machine's", of_subject(measure_roofline), _rounds),
     "generate": Cell(
         "our search beside transformers' generate(), and dense beside pruned", of_subject(measure_generate), _rounds
