@@ -1,11 +1,11 @@
-"""The README's tables from results/reference and results/bench, so that no number there is typed by hand.
+"""The tables of README.md and docs/benchmarks.md from results/, so that no measured number there is typed by hand.
 
-python benchmarks/readme_tables.py          # rewrites what stands between the markers in README.md
+python benchmarks/readme_tables.py          # rewrites what stands between the markers
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,24 @@ GROUPS = {
     "SNR 20 to 30 dB": ", 20 to 30 dB",
 }
 LANGUAGES = {"deu": "German", "fra": "French", "ita": "Italian"}
+
+AT_LEAST: Mapping[str, tuple[str, str, Mapping[str, Sequence[float]]]] = {
+    "fp32, a token, against ESPnet": ("fp32", "espnet, token", {"base": (3.3, 6.5), "medium": (9.0, 12.5)}),
+    "fp16-packed, a token, against ESPnet": (
+        "fp16-packed",
+        "espnet, token",
+        {"base": (9.0, 15.0), "medium": (23.0, 33.0)},
+    ),
+    "fp32, against keys and values once": ("fp32", "espnet once, token", {"base": (1.3, 1.8), "medium": (1.7, 2.5)}),
+    "fp16-packed, against keys and values once": (
+        "fp16-packed",
+        "espnet once, token",
+        {"base": (3.0, 4.0), "medium": (4.2, 6.0)},
+    ),
+}
+"""What was to be reached against ESPnet, greedy and with beam 5: precision, ratio, and by shape."""
+ENCODER_AT_LEAST = {"30 s, fp32": (1.3, 1.2), "10 s, fp32": (1.9, 1.5), "30 s, int8": (1.7, 2.0)}
+"""The same for the encoder, at base and medium."""
 
 Record = Mapping[str, Any]
 
@@ -130,6 +148,88 @@ def speed() -> str:
     return "\n".join(lines)
 
 
+def against_espnet() -> str:
+    """Return the table of what was to be reached against ESPnet, with 30 s of speech; bold is short of it."""
+    records = {shape: _bench(shape, "espnet")["by_audio"] for shape in ("base", "medium")}
+    lines = ["| at least | base, greedy | base, beam 5 | medium, greedy | medium, beam 5 |", "|---|---|---|---|---|"]
+    for name, (dtype, ratio, wanted) in AT_LEAST.items():
+        cells = [
+            _reached(records[shape]["30 s"]["ratios"][f"{dtype}, beam {beam}"][ratio]["median"], least)
+            for shape in records
+            for beam, least in zip((1, 5), wanted[shape], strict=True)
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for name, wanted in ENCODER_AT_LEAST.items():
+        audio, dtype = name.split(", ")
+        cells = [
+            _reached(records[shape][audio]["ratios"][f"{dtype}, encoder"]["espnet"]["median"], least)
+            for shape, least in zip(records, wanted, strict=True)
+        ]
+        lines.append(f"| the encoder, {name} | {cells[0]} | | {cells[1]} | |")
+    return "\n".join(lines)
+
+
+def engine_alone() -> str:
+    """Return the table of what was to be reached by the engine beside itself; bold is short of it."""
+    curves = {shape: _bench(shape, "sparsity") for shape in ("base", "medium", "reference")}
+    decoders = {shape: record["curves"]["decoder"] for shape, record in curves.items()}
+    open_us = curves["base"]["open_site_us"]["decoder"]
+    planner, batch, generate = _bench("base", "planner"), _bench("base", "batch"), _bench("reference", "generate")
+    rows = [
+        (
+            "half of the decoder closed, base: time cut / ideal cut",
+            _point(decoders["base"], 0.5)["cut_over_ideal"],
+            0.9,
+        ),
+        ("the same, medium", _point(decoders["medium"], 0.5)["cut_over_ideal"], 0.9),
+        (
+            "plans of its own in a batch of 16, base: throughput of one plan",
+            batch["mixed_over_uniform_throughput"]["median"],
+            0.85,
+        ),
+        (
+            "shipped model, one utterance: half closed, times as fast as dense",
+            generate["dense_over_pruned"]["median"],
+            1.0,
+        ),
+        ("shipped model, a token: times as fast as `generate()`", generate["generate_over_dense"]["median"], 4.0),
+    ]
+    lines = ["| | reached | at least |", "|---|---|---|"]
+    for name, value, least in rows:
+        lines.append(f"| {name} | {_marked(f'{value:.2f}', value >= least)} | {least:g} |")
+    shares = [
+        (
+            "every site of the decoder closed, base: rest of the dense step",
+            _point(decoders["base"], 1.0)["time"]["median"],
+            0.30,
+        ),
+        ("the same, medium, fp32", _point(decoders["medium"], 1.0)["time"]["median"], 0.08),
+        ("a closed site of an open one, base", curves["base"]["closed_site_us"] / open_us, 0.02),
+        ("deciding both plans, base, of the dense time", planner["plan_over_dense"]["median"], 0.01),
+        ("deciding every step's plans, base, of a dense step", planner["steps_over_dense"]["median"] - 1, 0.02),
+    ]
+    lines += ["| | **reached** | **at most** |"]
+    for name, value, most in shares:
+        lines.append(f"| {name} | {_marked(f'{value:.1%}', value <= most)} | {most:.0%} |")
+    return "\n".join(lines)
+
+
+def _bench(shape: str, name: str) -> Record:
+    return json.loads((BENCH / shape / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _point(curve: Sequence[Record], share: float) -> Record:
+    return next(point for point in curve if point["asked"] == share)
+
+
+def _reached(value: float, least: float) -> str:
+    return f"{_marked(f'{value:.1f}', value >= least)} ({least:g})"
+
+
+def _marked(text: str, is_reached: bool) -> str:
+    return text if is_reached else f"**{text}**"
+
+
 def whisper() -> str:
     """Return the table of times against Whisper's other engines: dense, and with half of the decoder closed."""
     records = {
@@ -187,23 +287,27 @@ def _ratio(ratio: Record) -> str:
 
 
 def main() -> None:
-    """Rewrite the README between the markers."""
+    """Rewrite what stands between the markers."""
     summary = json.loads(SUMMARY.read_text(encoding="utf-8"))
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    tables = {
+    readme = {
         "overview": overview(summary),
         "speed": speed(),
         "whisper": whisper(),
         "per-language": per_language(summary),
         "budgets": budgets(json.loads(CONDITIONS.read_text(encoding="utf-8"))),
     }
+    _rewrite(ROOT / "README.md", readme)
+    _rewrite(ROOT / "docs" / "benchmarks.md", {"against-espnet": against_espnet(), "engine-alone": engine_alone()})
+
+
+def _rewrite(path: Path, tables: Mapping[str, str]) -> None:
+    text = path.read_text(encoding="utf-8")
     for name, table in tables.items():
         begin, end = f"<!-- {name}: made by benchmarks/readme_tables.py -->", f"<!-- end of {name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        assert pattern.search(text), f"README.md lacks the markers of {name}"
+        assert pattern.search(text), f"{path.name} lacks the markers of {name}"
         text = pattern.sub(lambda _, block=f"{begin}\n{table}\n{end}": block, text)
-    readme.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
