@@ -45,11 +45,16 @@ class PrefixMeans:
     def __init__(self) -> None:
         self._sums: Tensor | None = None
         self._counts: Tensor | None = None
+        self._has_begun = False
+        """Whether `<sos>` was said in every row."""
 
     def extend(
         self, embedded: Float[Tensor, "rows new dim"], is_start: Bool[Tensor, "rows new"]
     ) -> Float[Tensor, "rows new dim"]:
         """Take new positions and return the means up to each; `is_start` marks `<sos>`, which comes once a row."""
+        if self._has_begun and self._sums is not None and self._counts is not None and embedded.shape[1] == 1:
+            self._sums, self._counts = self._sums + embedded[:, 0], self._counts + 1
+            return (self._sums / self._counts)[:, None]
         counted = (is_start.cumsum(dim=1) > 0).to(embedded.dtype)
         if self._counts is not None:
             counted = counted.maximum((self._counts > 0).to(embedded.dtype))
@@ -57,6 +62,7 @@ class PrefixMeans:
         if self._sums is not None and self._counts is not None:
             sums, counts = sums + self._sums[:, None], counts + self._counts
         self._sums, self._counts = sums[:, -1], counts[:, -1:]
+        self._has_begun = bool((self._counts > 0).all())
         return sums / counts.clamp_min(1)[..., None]
 
     def select(self, rows: Int[Tensor, " rows"]) -> None:

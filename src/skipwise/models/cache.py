@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -122,22 +123,27 @@ class LazySelfAttentionCache:
 
     def __init__(self) -> None:
         self._keys, self._values, self._hidden = Growing(), Growing(), Growing()
-        self._is_missing = torch.zeros(0, 0, dtype=torch.bool)
-        self._length = 0
+        self._is_missing: Bool[Tensor, "rows positions"] | None = None
+        """On the CPU; positions behind its end lack nothing, and there is none before anything was skipped."""
+        self._num_rows = self._length = 0
 
     def advance(self, num_rows: int, num_positions: int) -> None:
-        """Make room for new positions, none of which has a key and a value yet."""
-        missing = torch.ones(num_rows, num_positions, dtype=torch.bool)
-        before = self._is_missing if self._length else self._is_missing.new_zeros(num_rows, 0)
-        self._is_missing = torch.cat([before, missing], dim=1)
+        """Make room for new positions: each row is either skipped there or appended to."""
+        self._num_rows = num_rows
         self._length += num_positions
 
     def skip(self, hidden: Float[Tensor, "rows new dim"], rows: Rows) -> None:
         """Remember what entered the layer at the newest positions of rows for which it did not run."""
-        self._hidden.write(self._length - hidden.shape[1], hidden, rows, num_rows=self._is_missing.shape[0])
+        start = self._length - hidden.shape[1]
+        self._hidden.write(start, hidden, rows, num_rows=self._num_rows)
+        before = torch.zeros(self._num_rows, 0, dtype=torch.bool) if self._is_missing is None else self._is_missing
+        self._is_missing = F.pad(before, (0, self._length - before.shape[1]))
+        self._is_missing[slice(None) if rows is None else rows.cpu(), start:] = True
 
     def missing(self, rows: Rows, num_new: int) -> MissingPositions | None:
         """Return what `rows` lack before their `num_new` newest positions; None if it is nothing."""
+        if self._is_missing is None:
+            return None
         where = select_rows(self._is_missing[:, : self._length - num_new], None if rows is None else rows.cpu())
         if not bool(where.any()):
             return None
@@ -149,24 +155,24 @@ class LazySelfAttentionCache:
     def fill(self, missing: MissingPositions, keys: Tensor, values: Tensor) -> None:
         """Store the keys and values [M, H, C] of positions that lacked them."""
         for cache, new in ((self._keys, keys), (self._values, values)):
-            stored = cache.reserve(self._length, new[:, :, None], self._is_missing.shape[0])
+            stored = cache.reserve(self._length, new[:, :, None], self._num_rows)
             stored[missing.rows, :, missing.positions] = new
+        assert self._is_missing is not None
         self._is_missing[missing.rows.cpu(), missing.positions.cpu()] = False
 
     def append(self, new: KeyValues, rows: Rows) -> AllKeyValues:
         """Store the keys and values of the newest positions of `rows`, which lack no others; return all of theirs."""
-        num_new, num_rows = new[0].shape[2], self._is_missing.shape[0]
-        start = self._length - num_new
-        self._keys.write(start, new[0], rows, num_rows=num_rows)
-        self._values.write(start, new[1], rows, num_rows=num_rows)
-        self._is_missing[slice(None) if rows is None else rows.cpu(), start:] = False
+        start = self._length - new[0].shape[2]
+        self._keys.write(start, new[0], rows, num_rows=self._num_rows)
+        self._values.write(start, new[1], rows, num_rows=self._num_rows)
         keys, values = self._keys.up_to(self._length), self._values.up_to(self._length)
         return select_rows(keys, rows), select_rows(values, rows)
 
     def reorder(self, parents: Int[Tensor, "batch new_beams"], num_beams: int, unchanged: int) -> None:
         """Give each utterance the beams `parents` out of its present `num_beams`."""
         # what is missing may differ where the tokens do not: a beam may have been filled and its twin not
-        self._select(rows_of_parents(parents, num_beams), 0 if bool(self._is_missing.any()) else unchanged)
+        lacks = self._is_missing is not None and bool(self._is_missing.any())
+        self._select(rows_of_parents(parents, num_beams), 0 if lacks else unchanged)
 
     def keep(self, utterances: Int[Tensor, " kept"], num_beams: int) -> None:
         """Forget all utterances but these, which are named in ascending order."""
@@ -175,7 +181,8 @@ class LazySelfAttentionCache:
     def _select(self, rows: Int[Tensor, " rows"], unchanged: int) -> None:
         for stored in (self._keys, self._values, self._hidden):
             stored.select(rows, unchanged=unchanged, length=self._length)
-        self._is_missing = self._is_missing[rows.cpu()]
+        if self._is_missing is not None:
+            self._is_missing = self._is_missing[rows.cpu()]
 
 
 @final
@@ -207,6 +214,8 @@ class LazySourceAttentionCache:
     def __init__(self) -> None:
         self._stored: tuple[Tensor, Tensor] | None = None
         self._is_projected = torch.zeros(0, dtype=torch.bool)
+        self.is_complete = False
+        """Whether nothing is left to project."""
 
     def unprojected(self, utterances: Int[Tensor, " some"], batch_size: int) -> Int[Tensor, " fewer"]:
         """Return those of `utterances` that nothing is stored for; both are on the CPU."""
@@ -226,6 +235,7 @@ class LazySourceAttentionCache:
             for stored, new in zip(self._stored, key_values, strict=True):
                 stored[utterances.to(stored.device)] = new
         self._is_projected[utterances] = True
+        self.is_complete = bool(self._is_projected.all())
 
     @property
     def key_values(self) -> KeyValues:
@@ -239,6 +249,7 @@ class LazySourceAttentionCache:
             keys, values = self._stored
             self._stored = (_select(keys, utterances), _select(values, utterances))
             self._is_projected = self._is_projected[utterances.cpu()]
+            self.is_complete = bool(self._is_projected.all())
 
 
 def along_frames(heads: Float[Tensor, "rows heads time head_dim"]) -> Float[Tensor, "rows heads time head_dim"]:

@@ -171,7 +171,9 @@ class PackedSourceAttention:
         num_beams: int,
     ) -> Float[Tensor, "rows new dim"]:
         """Run on the hypotheses `rows`; those of an utterance attend together."""
-        batch_size, (num_rows, num_new, dim) = source.states.shape[0], hidden.shape
+        if rows is None and cache.is_complete:
+            return self.out(self._attend_all(self.query(self.norm(hidden)), cache, source))
+        batch_size, (_, num_new, dim) = source.states.shape[0], hidden.shape
         # on the CPU: it says what is to be launched
         owners = (torch.arange(batch_size * num_beams) if rows is None else rows.cpu()) // num_beams
         utterances, counts = owners.unique_consecutive(return_counts=True)
@@ -180,21 +182,24 @@ class PackedSourceAttention:
             cache.store(self._key_values(source.states[unprojected.to(hidden.device)]), unprojected)
         queries = self.query(self.norm(hidden))
         if rows is None:
-            grouped = queries.view(batch_size, num_beams * num_new, dim)
-            context = self._attend(grouped, cache.key_values, source.mask).view(num_rows, num_new, dim)
-        else:
-            keys, values = cache.key_values
-            context = torch.cat(
-                [
-                    self._attend(
-                        own.reshape(1, -1, dim),
-                        (keys[one : one + 1], values[one : one + 1]),
-                        None if source.mask is None else source.mask[one : one + 1],
-                    ).view(-1, num_new, dim)
-                    for one, own in zip(utterances.tolist(), queries.split(counts.tolist()), strict=True)
-                ]
-            )
-        return self.out(context)
+            return self.out(self._attend_all(queries, cache, source))
+        keys, values = cache.key_values
+        context = [
+            self._attend(
+                own.reshape(1, -1, dim),
+                (keys[one : one + 1], values[one : one + 1]),
+                None if source.mask is None else source.mask[one : one + 1],
+            ).view(-1, num_new, dim)
+            for one, own in zip(utterances.tolist(), queries.split(counts.tolist()), strict=True)
+        ]
+        return self.out(torch.cat(context))
+
+    def _attend_all(
+        self, queries: Float[Tensor, "rows new dim"], cache: LazySourceAttentionCache, source: Source
+    ) -> Float[Tensor, "rows new dim"]:
+        """Attend with the hypotheses of every utterance; those of one attend together."""
+        grouped = queries.view(source.states.shape[0], -1, queries.shape[2])
+        return self._attend(grouped, cache.key_values, source.mask).view(queries.shape)
 
     def _key_values(self, states: Float[Tensor, "rows time dim"]) -> KeyValues:
         heads = self._heads(self.key(states)), self._heads(self.value(states))
