@@ -1,6 +1,7 @@
-"""The reference model on a test set, dense against pruned: the numbers and figures of results/reference.
+"""A trained model on a test set, dense against pruned: the numbers and figures of results/reference and others.
 
     python benchmarks/reference.py --data CORPUS [--dense-only MODEL]
+    python benchmarks/reference.py --data CORPUS --model MODEL --language it --task asr --longest-s 7 --output FOLDER
 
 Writes summary.json, per_language_task.csv, command.txt, quality.png and gate_map.png.
 """
@@ -46,7 +47,13 @@ def main(  # noqa: PLR0913 one argument is one option
     dense_only: Annotated[
         str | None, typer.Option(help="A model trained without gates: dense is the better one.")
     ] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Only these languages.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only these tasks.")] = None,
+    longest_s: Annotated[float | None, typer.Option(help="Leave longer utterances out.")] = None,
     limit: Annotated[int | None, typer.Option(help="So many utterances, spread over the split.")] = None,
+    sparsity: Annotated[
+        float | None, typer.Option(help="Skip this share exactly [default: what the gates decide].")
+    ] = None,
     batch_s: Annotated[float, typer.Option(help="Seconds of audio decoded together for the scores.")] = 120.0,
     single: Annotated[int, typer.Option(help="Utterances that are timed one at a time.")] = 100,
     threads: Annotated[int | None, typer.Option(help="Threads of torch.")] = None,
@@ -57,11 +64,13 @@ def main(  # noqa: PLR0913 one argument is one option
     if threads is not None:
         torch.set_num_threads(threads)
     start = time.monotonic()
-    utterances = spread(read_data(data, split), limit)
+    found = read_data(data, split, languages=language)
+    short = [utterance for utterance in found if longest_s is None or utterance.duration_s <= longest_s]
+    utterances = spread(short, limit)
     dense = Transcriber(model, gates="none")
-    pruned = Transcriber(dense.model, gates=gates)
-    tasks = [task for task in dense.tasks if any(has_reference(utterance, task) for utterance in utterances)]
-    notes = {"data": data, "split": split, "limit": limit}
+    pruned = Transcriber(dense.model, gates=gates, sparsity=sparsity, exact=sparsity is not None)
+    tasks = [one for one in task or dense.tasks if any(has_reference(utterance, one) for utterance in utterances)]
+    notes = {"data": data, "split": split, "limit": limit, "longest_s": longest_s, "sparsity": sparsity}
 
     comparison = compared(dense, pruned, utterances, tasks, batch_s=batch_s, seed=seed, notes=notes)
     one_by_one = compared(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from benchmarks.reference import main
 
+from skipwise.data.layouts import read_data
 from tests.evaluation.corpus import write_corpus, write_gated_model
 from tests.tiny import tiny_model
 
@@ -40,3 +41,26 @@ def test_the_reference_benchmark_writes_numbers_figures_and_its_command(tmp_path
     ]
     assert len(rows) == 18 and float(rows[-2]["wer"]) == summary["dense-only"]["per_task"]["asr"]["wer"]
     assert "commit" in (out / "command.txt").read_text()
+
+
+@pytest.mark.usefixtures("capsys")
+def test_a_part_of_the_data_and_an_exact_budget(tmp_path: Path) -> None:
+    model = write_gated_model(tmp_path / "model")
+    data = write_corpus(tmp_path / "corpus", per_language=2)
+    every = [utterance for utterance in read_data(str(data), "test") if utterance.language == "fra"]
+    longest_s = min(utterance.duration_s for utterance in every)
+    main(
+        str(data),
+        model=str(model),
+        language=["fr"],
+        task=["asr"],
+        longest_s=longest_s,
+        sparsity=0.5,
+        single=1,
+        output=tmp_path / "results",
+    )
+    summary = json.loads((tmp_path / "results" / "summary.json").read_text())
+    kept = [utterance for utterance in every if utterance.duration_s <= longest_s]
+    assert set(summary["pruned"]["per_language_task"]) == {"fra"} and set(summary["pruned"]["per_task"]) == {"asr"}
+    assert summary["pruned"]["all"]["utterances"] == len(kept) < len(every) + 1
+    assert summary["pruned"]["all"]["sparsity"]["decoder"] == pytest.approx(0.5)
