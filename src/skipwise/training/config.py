@@ -59,7 +59,7 @@ class AugmentSection(Section):
     """Stretches of frames that are hidden."""
     longest_stretch: float = Field(default=0.05, ge=0, le=1)
     """The longest stretch, as a share of the frames."""
-    vocal_tract: float = Field(default=0.0, ge=0, le=0.3)
+    vocal_tract: float = Field(default=0.0, ge=0, le=1)
     """How far formants move: standard deviation of the logarithm of the factor; 0: not at all."""
     channel_db: float = Field(default=0.0, ge=0, le=20)
     """How far gains of frequencies move: standard deviation in dB; 0: not at all."""
