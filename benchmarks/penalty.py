@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from skipwise.analysis.figure import save_png
+from skipwise.analysis.figure import GREY, save_png
 from skipwise.analysis.names import display_name
 from skipwise.analysis.panels import Line, Panel, Point, line_panels
 from skipwise.atomic import atomic_write
@@ -55,7 +55,7 @@ def main(
     }
     with atomic_write(output / "penalty.json") as file:
         json.dump(record, file, indent=1)
-    forms = {name: display_name(name) for name in FORMS}
+    forms = {name: name for name in FORMS}
     targets = [target_panel(rows, "penalty", forms), target_panel(rows, "base", BASES)]
     save_png(line_panels(targets, title="Target and achieved sparsity of the decoder"), output / "targets.png")
     panels = [
@@ -102,7 +102,7 @@ def target_panel(rows: Sequence[dict[str, Any]], title: str, names: dict[str, st
         return Point(x=100 * row["target"], y=row["achieved"]["value"], y_interval=pair(row["achieved"]))
 
     met = sorted({100 * row["target"] for row in rows})
-    ideal = Line(name="as asked", points=[Point(x=target, y=target) for target in met], colour="#767676")
+    ideal = Line(name="as asked", points=[Point(x=target, y=target) for target in met], colour=GREY)
     return Panel(
         title=title,
         x_axis="target, % of the sites",

@@ -117,9 +117,9 @@ def budgets(conditions: Record) -> str:
 def speed() -> str:
     """Return the table of times against ESPnet: a column a shape, for what has been measured."""
     records = {
-        shape: json.loads(path.read_text(encoding="utf-8"))
+        shape: _bench(shape, "espnet")
         for shape in ("base", "small", "medium")
-        if (path := BENCH / shape / "espnet.json").exists()
+        if (BENCH / shape / "espnet.json").exists()
     }
     columns = [(shape, beam) for shape, record in records.items() for beam in record["settings"]["beam_sizes"]]
     heads = [f"{shape}, {'greedy' if beam == 1 else f'beam {beam}'}" for shape, beam in columns]
@@ -171,7 +171,7 @@ def against_espnet() -> str:
 
 def engine_alone() -> str:
     """Return the table of what was to be reached by the engine beside itself; bold is short of it."""
-    curves = {shape: _bench(shape, "sparsity") for shape in ("base", "medium", "reference")}
+    curves = {shape: _bench(shape, "sparsity") for shape in ("base", "medium")}
     decoders = {shape: record["curves"]["decoder"] for shape, record in curves.items()}
     open_us = curves["base"]["open_site_us"]["decoder"]
     planner, batch, generate = _bench("base", "planner"), _bench("base", "batch"), _bench("reference", "generate")

@@ -52,7 +52,7 @@ class PrefixMeans:
         self, embedded: Float[Tensor, "rows new dim"], is_start: Bool[Tensor, "rows new"]
     ) -> Float[Tensor, "rows new dim"]:
         """Take new positions and return the means up to each; `is_start` marks `<sos>`, which comes once a row."""
-        if self._has_begun and self._sums is not None and self._counts is not None and embedded.shape[1] == 1:
+        if self._sums is not None and self._counts is not None and embedded.shape[1] == 1 and self._begun(self._counts):
             self._sums, self._counts = self._sums + embedded[:, 0], self._counts + 1
             return (self._sums / self._counts)[:, None]
         counted = (is_start.cumsum(dim=1) > 0).to(embedded.dtype)
@@ -62,8 +62,12 @@ class PrefixMeans:
         if self._sums is not None and self._counts is not None:
             sums, counts = sums + self._sums[:, None], counts + self._counts
         self._sums, self._counts = sums[:, -1], counts[:, -1:]
-        self._has_begun = bool((self._counts > 0).all())
         return sums / counts.clamp_min(1)[..., None]
+
+    def _begun(self, counts: Float[Tensor, "rows 1"]) -> bool:
+        # asked once a search and never in training: on a GPU it waits for what is queued
+        self._has_begun = self._has_begun or bool((counts > 0).all())
+        return self._has_begun
 
     def select(self, rows: Int[Tensor, " rows"]) -> None:
         """Make the rows copies of these."""

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from skipwise.features.log_mel import SAMPLE_RATE, hz_to_mel, mel_to_hz
+from skipwise.features.log_mel import HOP_LENGTH, SAMPLE_RATE, hz_to_mel, mel_to_hz
 
 _KNOTS = 6
 """Frequencies, evenly spaced in mel, between which what is drawn for them is interpolated."""
@@ -29,7 +29,7 @@ _RT60_S = (0.2, 0.9)
 _DIRECT_DB = (-3.0, 12.0)
 """Energy of what is heard directly over that of a drawn room's tail."""
 
-_FRAME_S = 0.01
+_FRAME_S = HOP_LENGTH / SAMPLE_RATE
 
 
 @final
@@ -88,16 +88,16 @@ class VoiceAugment:
     ) -> Float[Tensor, "frames mels"]:
         """Return changed features: the logarithm, natural or base 10, of the mel power."""
         num_bins = features.shape[1]
-        together = _drawn(rng, 1) * num_bins
-        stretch = self.vocal_tract * (torch.tensor(together) + 0.5 * _curve(_drawn(rng, _KNOTS), num_bins))
-        gain_db = self.channel_db * _curve(_drawn(rng, _KNOTS), num_bins)
+        (together,), apart, gains = _drawn(rng, 1), _drawn(rng, _KNOTS), _drawn(rng, _KNOTS)
         in_room, rt60_s, direct_db = rng.random() < self.room_share, rng.uniform(*_RT60_S), rng.uniform(*_DIRECT_DB)
         if self.vocal_tract:
-            features = _stretched(features, stretch)
+            features = _stretched(features, self.vocal_tract * (together + 0.5 * _curve(apart, num_bins)))
         unit = 1.0 if natural_log else math.log(10)
         if in_room:
             features = _in_room(features * unit, rt60_s, direct_db) / unit
-        return features + gain_db * (math.log(10) / 10 / unit)
+        if self.channel_db:
+            features = features + self.channel_db * _curve(gains, num_bins) * (math.log(10) / 10 / unit)
+        return features
 
 
 @final
