@@ -26,6 +26,7 @@ from skipwise.analysis.names import display_name
 from skipwise.analysis.panels import Line, Panel, Point, line_panels
 from skipwise.atomic import atomic_write
 from skipwise.evaluation.resamples import Estimate
+from skipwise.evaluation.summary import interval_record
 from skipwise.experiments.report.finder import Finder
 from skipwise.experiments.report.groups import Group
 from skipwise.experiments.report.load import load_sweep_data
@@ -82,8 +83,7 @@ def row_of(finder: Finder, group: Group) -> dict[str, Any]:
 
 
 def recorded(estimate: Estimate) -> dict[str, Any]:
-    interval = estimate.interval
-    return {"value": estimate.value, "interval": None if interval is None else [interval.low, interval.high]}
+    return {"value": estimate.value, "interval": interval_record(estimate.interval)}
 
 
 def lines_of(
