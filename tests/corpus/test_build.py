@@ -136,7 +136,7 @@ def test_a_folder_with_other_settings_is_refused(corpus, tmp_path):
 def test_a_corpus_of_the_first_grammar_is_refused(tmp_path):
     old = {"versions": {"grammar": 1}, "settings": {"hours": 14.0}}
     (tmp_path / "corpus.json").write_text(json.dumps(old), encoding="utf-8")
-    with pytest.raises(SkipwiseError, match=r"other versions: grammar is 1 there, 3 now"):
+    with pytest.raises(SkipwiseError, match=r"other versions: grammar is 1 there, 4 now"):
         build_corpus(tmp_path, SETTINGS)
 
 

@@ -1,4 +1,6 @@
 import io
+import math
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +12,7 @@ import pytest
 from skipwise.corpus import clean_process
 from skipwise.corpus import speech as espeak
 from skipwise.corpus.noise import KINDS, add_noise
+from skipwise.corpus.own_voice import draw_own_voice, variant_path
 from skipwise.corpus.recording import FILE_RATE, encode_m4a, mix
 from skipwise.corpus.rooms import NO_ROOM, ROOM_TYPES, Room, impulse_response, reverberated
 from skipwise.corpus.script import write_script
@@ -39,11 +42,42 @@ def _with_voice(voice):
     return Speaker(name="s", voice=voice, rate_wpm=180, pitch=50, pitch_range=50, loudness_db=0.0)
 
 
+def _own_voice(seed, parents=("f4", "m3")):
+    return draw_own_voice(parents, random.Random(seed))
+
+
+def _says(own_voice, voice="fr-be+f4~m3"):
+    return espeak.say(["Bonjour."], replace(_with_voice(voice), own_voice=own_voice))[0]
+
+
+def test_an_own_voice_made_of_a_variants_lines_is_that_variant():
+    kept = [line for line in variant_path("f4").read_text().splitlines() if line.split()[:1] != ["language"]]
+    np.testing.assert_array_equal(_says("\n".join(kept)), espeak.say(["Bonjour."], _with_voice("fr-be+f4"))[0])
+
+
+def test_own_voices_of_the_same_parents_differ_and_stay_what_they_are():
+    first, again, other = _says(_own_voice(1)), _says(_own_voice(1)), _says(_own_voice(2))
+    np.testing.assert_array_equal(first, again)
+    assert len(first) != len(other) or not np.array_equal(first, other)
+
+
+def test_the_formants_of_own_voices_lie_around_those_of_their_parents():
+    """f4's first is at 115 % of the language's own, m3's at 96; two deviations of both kinds are a quarter more."""
+    drawn = [float(_own_voice(seed).split("formant 1 ")[1].split()[0]) for seed in range(200)]
+    reach = math.exp(2 * (0.07 + 0.04))
+    assert min(drawn) >= 96 / reach - 1 and max(drawn) <= 115 * reach + 1
+    assert 102 < np.mean(drawn) < 109 and np.std(drawn) > 8
+
+
 def test_an_unknown_voice_is_an_error_and_not_the_last_voice():
     with pytest.raises(SkipwiseError, match=r"failed on voice 'xx\+m3' \(status"):
         espeak.say(["Guten Tag."], _with_voice("xx+m3"))
     with pytest.raises(SkipwiseError, match="no voice variant 'nobody'"):
         espeak.check_voice("de+nobody")
+    with pytest.raises(SkipwiseError, match="no voice variant 'nobody'"):
+        espeak.check_voice("de+m3~nobody")
+    with pytest.raises(SkipwiseError, match=r"failed on voice 'xx\+f4~m3'"):
+        _says(_own_voice(1), "xx+f4~m3")
     with pytest.raises(SkipwiseError, match="no voice 'xx'"):
         espeak.check_voice("xx+m3")
 

@@ -12,6 +12,7 @@ from skipwise.corpus.rooms import HELD_OUT_ROOMS, NO_ROOM, ROOM_TYPES
 from skipwise.corpus.script import may_say, write_script
 from skipwise.corpus.settings import PRESETS, SPLITS, CorpusSettings, preset
 from skipwise.corpus.templates import unseen_templates
+from skipwise.corpus.voices import VARIANTS
 from skipwise.errors import SkipwiseError
 
 
@@ -89,6 +90,14 @@ def test_presets_have_names_and_sizes():
     assert preset("full").split_hours("test") >= 9
     with pytest.raises(SkipwiseError, match=r"unknown preset 'huge'\. There are: tiny, small, full"):
         preset("huge")
+
+
+def test_speakers_of_train_have_voices_of_their_own_and_held_out_ones_are_espeaks(speeches):
+    speakers = {speech.speaker.name: speech.speaker for speech in speeches if speech.split == "train"}
+    assert len({speaker.own_voice for speaker in speakers.values()}) == len(speakers)
+    parents = {name for speaker in speakers.values() for name in speaker.voice.split("+")[1].split("~")}
+    assert parents <= set(VARIANTS["train"])
+    assert not any(speech.speaker.own_voice for speech in speeches if speech.split != "train")
 
 
 def test_train_uses_many_speakers_and_the_dialects(speeches):

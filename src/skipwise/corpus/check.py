@@ -141,7 +141,7 @@ def _held_out(corpus: Corpus, floor: float) -> list[Finding]:
 
 def _voices(corpus: Corpus, floor: float) -> list[Finding]:
     def groups(split: str) -> Iterable[str]:
-        return {fact.voice.split("+")[1] for fact in corpus.facts[split]}
+        return {name for fact in corpus.facts[split] for name in fact.voice.split("+")[1].split("~")}
 
     test = set(groups("test")) | set(groups("test_unseen"))
     shared = test & set(groups("train")) | test & set(groups("dev")) | set(groups("train")) & set(groups("dev"))

@@ -11,13 +11,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skipwise.corpus.clean_process import clean_process, is_needed, read_requests, write_answer
+from skipwise.corpus.own_voice import data_folder, language_lines, variant_path
 from skipwise.corpus.voices import Speaker
 from skipwise.errors import SkipwiseError
 
@@ -36,15 +37,11 @@ _ATTEMPTS = 5
 
 @cache
 def _library() -> ctypes.CDLL:
-    try:
-        import espeakng_loader
-    except ImportError:
-        raise SkipwiseError(
-            "the synthetic corpus is spoken by espeak-ng, which is not installed. "
-            'Install it: pip install "skipwise[corpus]".'
-        ) from None
+    data = data_folder()
+    import espeakng_loader
+
     library = ctypes.CDLL(espeakng_loader.get_library_path())
-    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
+    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), 0)
     if rate != SAMPLE_RATE:
         raise SkipwiseError(
             f"espeak-ng did not start (it answered {rate}). "
@@ -62,14 +59,10 @@ def espeak_version() -> str:
 
 def check_voice(voice: str) -> None:
     """Raise SkipwiseError if espeak-ng has no such dialect or variant (it would silently use another)."""
-    import espeakng_loader
-
     dialect, _, variant = voice.partition("+")
-    folder = Path(espeakng_loader.get_data_path()) / "voices" / "!v"
-    if variant and not (folder / variant).is_file():
-        raise SkipwiseError(
-            f"espeak-ng has no voice variant {variant!r} in {folder}. Reinstall it: pip install espeakng-loader."
-        )
+    for name in variant.split("~"):
+        if name:
+            variant_path(name)
     if _library().espeak_SetVoiceByName(dialect.encode()) != 0:
         raise SkipwiseError(f"espeak-ng has no voice {dialect!r}. Reinstall it: pip install espeakng-loader.")
 
@@ -144,7 +137,7 @@ def _speak(texts: Sequence[str], speaker: Speaker, pipe: int) -> int:
     library.espeak_ng_SetRandSeed(ctypes.c_long(1))
     ctypes.CDLL(None).srand(1)
     library.espeak_SetSynthCallback(collect)
-    if library.espeak_SetVoiceByName(speaker.voice.encode()) != 0:
+    if _choose_voice(library, speaker) != 0:
         return 2
     for parameter, value in ((_RATE, speaker.rate_wpm), (_PITCH, speaker.pitch), (_RANGE, speaker.pitch_range)):
         library.espeak_SetParameter(parameter, value, 0)
@@ -157,3 +150,13 @@ def _speak(texts: Sequence[str], speaker: Speaker, pipe: int) -> int:
             said = b"".join(chunks)
             out.write(struct.pack("<q", len(said)) + said)
     return 0
+
+
+def _choose_voice(library: ctypes.CDLL, speaker: Speaker) -> int:
+    """Status 0, or espeak-ng has no such voice."""
+    if not speaker.own_voice:
+        return library.espeak_SetVoiceByName(speaker.voice.encode())
+    with NamedTemporaryFile("w", encoding="utf-8", suffix=".voice") as file:
+        file.write(language_lines(speaker.voice.partition("+")[0]) + "\n" + speaker.own_voice)
+        file.flush()
+        return library.espeak_ng_SetVoiceByFile(file.name.encode())

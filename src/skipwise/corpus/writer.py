@@ -31,7 +31,7 @@ from skipwise.corpus.speech import check_voice, espeak_version
 from skipwise.data.languages import to_iso639_1
 from skipwise.errors import SkipwiseError
 
-GRAMMAR_VERSION = 3
+GRAMMAR_VERSION = 4
 """Raised whenever equal settings would no longer give equal bytes."""
 
 _PR_SET_PDEATHSIG = 1
