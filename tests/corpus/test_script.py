@@ -12,7 +12,7 @@ from skipwise.corpus.rooms import HELD_OUT_ROOMS, NO_ROOM, ROOM_TYPES
 from skipwise.corpus.script import may_say, write_script
 from skipwise.corpus.settings import PRESETS, SPLITS, CorpusSettings, preset
 from skipwise.corpus.templates import unseen_templates
-from skipwise.corpus.voices import VARIANTS
+from skipwise.corpus.voices import VARIANTS, variants_of
 from skipwise.errors import SkipwiseError
 
 
@@ -47,7 +47,7 @@ def test_no_sentence_is_in_two_splits(speeches, language):
 
 def test_no_speaker_and_no_voice_is_in_two_splits(speeches):
     assert _disjoint(_by_split(speeches, lambda s: [s.speaker.name]))
-    voices = _by_split(speeches, lambda s: [s.speaker.voice.split("+")[1]])
+    voices = _by_split(speeches, lambda s: variants_of(s.speaker.voice))
     voices["test"] |= voices.pop("test_unseen")
     assert _disjoint(voices)
 
@@ -95,7 +95,7 @@ def test_presets_have_names_and_sizes():
 def test_speakers_of_train_have_voices_of_their_own_and_held_out_ones_are_espeaks(speeches):
     speakers = {speech.speaker.name: speech.speaker for speech in speeches if speech.split == "train"}
     assert len({speaker.own_voice for speaker in speakers.values()}) == len(speakers)
-    parents = {name for speaker in speakers.values() for name in speaker.voice.split("+")[1].split("~")}
+    parents = {name for speaker in speakers.values() for name in variants_of(speaker.voice)}
     assert parents <= set(VARIANTS["train"])
     assert not any(speech.speaker.own_voice for speech in speeches if speech.split != "train")
 

@@ -16,6 +16,7 @@ from skipwise.corpus.noise import HELD_OUT_KINDS
 from skipwise.corpus.rooms import HELD_OUT_ROOMS
 from skipwise.corpus.settings import SPLITS
 from skipwise.corpus.templates import templates, unseen_templates
+from skipwise.corpus.voices import variants_of
 from skipwise.data.languages import to_iso639_1, to_iso639_3
 from skipwise.data.layouts import read_data
 from skipwise.data.manifest import Utterance
@@ -141,7 +142,7 @@ def _held_out(corpus: Corpus, floor: float) -> list[Finding]:
 
 def _voices(corpus: Corpus, floor: float) -> list[Finding]:
     def groups(split: str) -> Iterable[str]:
-        return {name for fact in corpus.facts[split] for name in fact.voice.split("+")[1].split("~")}
+        return {name for fact in corpus.facts[split] for name in variants_of(fact.voice)}
 
     test = set(groups("test")) | set(groups("test_unseen"))
     shared = test & set(groups("train")) | test & set(groups("dev")) | set(groups("train")) & set(groups("dev"))

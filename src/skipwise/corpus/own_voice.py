@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType, ModuleType
 
 from skipwise.errors import SkipwiseError
 
@@ -56,13 +57,10 @@ def draw_own_voice(parents: tuple[str, str], rng: random.Random) -> str:
 
 
 @cache
-def language_lines(dialect: str) -> str:
-    """Return espeak-ng's voice file of `dialect`, e.g. "fr-be"; the lines of an own voice after it make a whole one."""
-    wanted = dialect.lower()
-    for path in sorted((data_folder() / "lang").rglob("*")):
-        if path.is_file() and path.name.lower() == wanted:
-            return path.read_text(encoding="utf-8")
-    raise SkipwiseError(f"espeak-ng has no voice {dialect!r}. Reinstall it: pip install espeakng-loader.")
+def language_files() -> Mapping[str, Path]:
+    """Return espeak-ng's voice files by their dialect, e.g. "fr-be"."""
+    found = (path for path in (_data_folder() / "lang").rglob("*") if path.is_file())
+    return MappingProxyType({path.name.lower(): path for path in found})
 
 
 def variant_path(name: str) -> Path:
@@ -71,7 +69,7 @@ def variant_path(name: str) -> Path:
     Raises:
         SkipwiseError: it has none of this name.
     """
-    path = data_folder() / "voices" / "!v" / name
+    path = _data_folder() / "voices" / "!v" / name
     if not path.is_file():
         raise SkipwiseError(
             f"espeak-ng has no voice variant {name!r} in {path.parent}. Reinstall it: pip install espeakng-loader."
@@ -79,8 +77,8 @@ def variant_path(name: str) -> Path:
     return path
 
 
-def data_folder() -> Path:
-    """Return where espeak-ng keeps its voices.
+def espeak_loader() -> ModuleType:
+    """Return the package that brings espeak-ng.
 
     Raises:
         SkipwiseError: it is not installed.
@@ -92,7 +90,11 @@ def data_folder() -> Path:
             "the synthetic corpus is spoken by espeak-ng, which is not installed. "
             'Install it: pip install "skipwise[corpus]".'
         ) from None
-    return Path(espeakng_loader.get_data_path())
+    return espeakng_loader
+
+
+def _data_folder() -> Path:
+    return Path(espeak_loader().get_data_path())
 
 
 @cache

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipwise.corpus.clean_process import clean_process, is_needed, read_requests, write_answer
-from skipwise.corpus.own_voice import data_folder, language_lines, variant_path
-from skipwise.corpus.voices import Speaker
+from skipwise.corpus.own_voice import espeak_loader, language_files, variant_path
+from skipwise.corpus.voices import Speaker, variants_of
 from skipwise.errors import SkipwiseError
 
 SAMPLE_RATE = 22050
@@ -37,16 +37,15 @@ _ATTEMPTS = 5
 
 @cache
 def _library() -> ctypes.CDLL:
-    data = data_folder()
-    import espeakng_loader
-
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), 0)
+    loader = espeak_loader()
+    library = ctypes.CDLL(loader.get_library_path())
+    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, loader.get_data_path().encode(), 0)
     if rate != SAMPLE_RATE:
         raise SkipwiseError(
             f"espeak-ng did not start (it answered {rate}). "
             "Reinstall it: pip install --force-reinstall espeakng-loader."
         )
+    language_files()  # looked for once, here, and not by every fork
     return library
 
 
@@ -59,10 +58,9 @@ def espeak_version() -> str:
 
 def check_voice(voice: str) -> None:
     """Raise SkipwiseError if espeak-ng has no such dialect or variant (it would silently use another)."""
-    dialect, _, variant = voice.partition("+")
-    for name in variant.split("~"):
-        if name:
-            variant_path(name)
+    for name in variants_of(voice):
+        variant_path(name)
+    dialect = voice.partition("+")[0]
     if _library().espeak_SetVoiceByName(dialect.encode()) != 0:
         raise SkipwiseError(f"espeak-ng has no voice {dialect!r}. Reinstall it: pip install espeakng-loader.")
 
@@ -156,7 +154,11 @@ def _choose_voice(library: ctypes.CDLL, speaker: Speaker) -> int:
     """Status 0, or espeak-ng has no such voice."""
     if not speaker.own_voice:
         return library.espeak_SetVoiceByName(speaker.voice.encode())
+    language = language_files().get(speaker.voice.partition("+")[0])
+    if language is None:
+        return 1
+    # the lines of an own voice after those of its language make a whole one
     with NamedTemporaryFile("w", encoding="utf-8", suffix=".voice") as file:
-        file.write(language_lines(speaker.voice.partition("+")[0]) + "\n" + speaker.own_voice)
+        file.write(language.read_text(encoding="utf-8") + "\n" + speaker.own_voice)
         file.flush()
         return library.espeak_ng_SetVoiceByFile(file.name.encode())

@@ -51,6 +51,11 @@ class Speaker:
     """Lines of a voice file that make the voice, where it is no variant of espeak-ng's."""
 
 
+def variants_of(voice: str) -> tuple[str, ...]:
+    """Return the variants of espeak-ng that a speaker's `voice` is, or lies between; none for a dialect alone."""
+    return tuple(name for name in voice.partition("+")[2].split("~") if name)
+
+
 def draw_speakers(language: str, split: str, count: int, rng: random.Random) -> tuple[Speaker, ...]:
     """`count` speakers of one split; the variants of the split take turns, so that all are used."""
     variants = list(VARIANTS["test" if split == "test_unseen" else split])
