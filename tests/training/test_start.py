@@ -8,13 +8,16 @@ import torch
 from skipwise.data.layouts import LAYOUTS
 from skipwise.data.manifest import read_manifest, write_manifest
 from skipwise.errors import SkipwiseError, SkipwiseWarning
+from skipwise.gating import GatePlan
 from skipwise.models.owsm.loading import load_owsm
 from skipwise.models.owsm.network import OwsmNetwork
+from skipwise.models.trainable import trainable_family_of
 from skipwise.pipeline import reference_model
 from skipwise.training.config import DataSection
 from skipwise.training.run import train
 from skipwise.training.start import starting_point, utterances_of
 from tests.data.layouts import WRITERS
+from tests.tiny import tone
 
 
 def _what_is_said(utterances):
@@ -91,3 +94,26 @@ def test_a_model_of_another_kind_is_not_trained_and_the_error_says_what_is(base_
     (tmp_path / "hubert" / "config.json").write_text('{"model_type": "hubert"}')
     with pytest.raises(SkipwiseError, match=r"from an OWSM or a Whisper; .*hubert is a hubert. Its own library"):
         train(base_config(model={"init": str(tmp_path / "hubert")}))
+
+
+def test_a_shallower_decoder_is_the_whole_one_with_the_other_layers_closed(base_config, tmp_path):
+    config = base_config(model={"init": "reference", "decoder_layers": [0, 2, 5]})
+    model, _ = starting_point(config)
+    trainable_family_of(model.network).save(tmp_path / "shallow", model)
+    shallow, whole = load_owsm(tmp_path / "shallow"), load_owsm(reference_model())
+    assert shallow.network.config.decoder_layers == 3 and len(shallow.network.config.gate_sites()) == 24 + 9
+    plan = GatePlan.closing(
+        whole.network.config.gate_sites(),
+        [site for site in whole.network.config.gate_sites() if site.stack == "decoder" and site.layer in (1, 3, 4)],
+    )
+    tokens = torch.tensor([[whole.network.config.bos_token_id, 40, 41, 42]])
+    with torch.no_grad():
+        encoded = whole.network.encode(whole.network.embed(whole.network.extract([torch.tensor(tone(1.0))])))
+        torch.testing.assert_close(
+            shallow.network.decode(tokens, encoded), whole.network.decode(tokens, encoded, plan), rtol=0, atol=1e-5
+        )
+
+
+def test_a_layer_to_keep_must_be_there(base_config):
+    with pytest.raises(SkipwiseError, match=r"the decoder has the layers 0 to 5, got 6\. Name the ones to keep"):
+        starting_point(base_config(model={"init": "reference", "decoder_layers": [0, 6]}))

@@ -95,6 +95,26 @@ def test_gates_of_every_step_are_drawn_from_what_was_said_so_far() -> None:
     assert all(parameter.grad is not None for parameter in adapter.predictors.parameters() if parameter.requires_grad)
 
 
+def test_a_shallower_whisper_is_the_whole_one_with_the_other_layers_closed() -> None:
+    whole, shallow = tiny_whisper(), tiny_whisper()
+    FAMILY.keep_decoder_layers(shallow, [1, 2])
+    sites = FAMILY.describe(whole).sites
+    plan = GatePlan.closing(sites, [site for site in sites if site.stack == "decoder" and site.layer == 0])
+    tokens = torch.tensor([[token("startoftranscript"), token("de"), token("transcribe"), token("notimestamps")]])
+    features = stacks.window_features(features_of([tone(0.9, seed=1)]))
+    with torch.no_grad():
+        encoded = stacks.encode(whole, stacks.embed(whole, features))
+        expected = stacks.decode(whole, tokens, encoded, plan)
+        torch.testing.assert_close(stacks.decode(shallow, tokens, encoded), expected, rtol=0, atol=1e-5)
+        # generate() counts layers by their place in the cache
+        given = features.states.transpose(1, 2)
+        cached = shallow.generate(given, language="de", task="transcribe", max_new_tokens=8)
+        alone = shallow.generate(given, language="de", task="transcribe", max_new_tokens=8, use_cache=False)
+    assert torch.equal(cached, alone)
+    assert shallow.config.decoder_layers == 2
+    assert shallow.generation_config.to_dict()["alignment_heads"] == [[0, 0], [0, 2]]
+
+
 def batch() -> TrainBatch:
     """One window, transcribed."""
     features = stacks.window_features(features_of([tone(0.9, seed=1)]))

@@ -76,8 +76,8 @@ class CorpusSettings:
     def resolved(self) -> "CorpusSettings":
         """These settings with the hours of each split filled in."""
         scale = min(1.0, self.hours)
-        dev = max(0.04 * self.hours, scale * 8 / 60)
-        test = self.test_hours or round(max(0.10 * self.hours, scale * 20 / 60), 6)
+        dev = max(0.04 * self.hours, scale * 8 / 60, 0.001)
+        test = self.test_hours or round(max(0.10 * self.hours, scale * 20 / 60, 0.001), 6)
         return replace(
             self,
             dev_hours=self.dev_hours or round(dev, 6),

@@ -8,7 +8,7 @@ Shapes: B rows, F feature frames, M mel bins, L positions, D width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -131,6 +131,14 @@ class TrainableFamily(ModelFamily):
         """
 
     @abstractmethod
+    def keep_decoder_layers(self, network: nn.Module, kept: Sequence[int]) -> None:
+        """Make a trained network's decoder shallower: `kept` are the layers that stay, from 0, in order.
+
+        Raises:
+            SkipwiseError: for one that it does not have.
+        """
+
+    @abstractmethod
     def remember_shares(self, network: nn.Module, *, timestamps: float, previous_text: float) -> None:
         """Note in the network's config how often it learns to say timestamps and to read a previous text."""
 
@@ -172,3 +180,16 @@ def trainable_family_of(network: nn.Module) -> TrainableFamily:
             "in a loop of its own. Start from an OWSM or a Whisper, or make its family a TrainableFamily."
         )
     return family
+
+
+def kept_layers(layers: nn.ModuleList, kept: Sequence[int]) -> nn.ModuleList:
+    """Return the layers that stay, the same modules in their order.
+
+    Raises:
+        SkipwiseError: for one that is not there.
+    """
+    if absent := [index for index in kept if not 0 <= index < len(layers)]:
+        raise SkipwiseError(
+            f"the decoder has the layers 0 to {len(layers) - 1}, got {absent[0]}. Name the ones to keep among these."
+        )
+    return nn.ModuleList([layers[index] for index in kept])

@@ -94,6 +94,9 @@ class ModelSection(Section):
     """Pieces of text to learn, from scratch only: of SentencePiece, or byte-level ones of a Whisper, bytes included."""
     architecture: dict[str, Any] = Field(default_factory=dict)
     """Fields of `OwsmArchitecture`, or of `WhisperConfig`; for a trained base only those that change no weight."""
+    decoder_layers: tuple[int, ...] | None = None
+    """Layers of the trained decoder in `init` to keep, from 0; the others go. Trained on without gates, that is a
+    shallower dense model."""
     auxiliary_ctc: float = Field(default=0.0, ge=0, lt=1)
     """Weight of the loss of a CTC head that a base without one, a Whisper, learns with and that is not saved. It begins
     with `ctc_weight_start`."""
@@ -101,6 +104,20 @@ class ModelSection(Section):
     """`full` trains the base too and writes a new one; `lora` trains low-rank changes of it, `frozen` the gates alone:
     both write an adapter for the base in `init`."""
     lora: LoraSection = LoraSection()
+
+    @model_validator(mode="after")
+    def _kept_layers_are_a_trained_base_s(self) -> ModelSection:
+        kept = self.decoder_layers
+        if kept is None:
+            return self
+        if not kept or min(kept) < 0 or list(kept) != sorted(set(kept)):
+            raise ValueError(f"decoder_layers must be layers from 0 on, in order and each once, got {list(kept)}")
+        if self.init == "scratch" or self.base != "full":
+            raise ValueError(
+                "decoder_layers is for a trained base (init) that trains on as a whole (base: full). For a fresh one "
+                "set architecture.decoder_layers"
+            )
+        return self
 
 
 class OptimisationSection(Section):

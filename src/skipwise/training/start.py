@@ -98,6 +98,8 @@ def _trained(config: TrainConfig) -> AnyModel:
     model = _model_called(config.model.init)
     family = trainable_family_of(model.network)
     family.configure(model.network, config.model.architecture)
+    if config.model.decoder_layers is not None:
+        family.keep_decoder_layers(model.network, config.model.decoder_layers)
     for language in config.data.languages:
         for task in config.data.tasks:
             family.config(model.network).prompt(to_iso639_3(language), task)

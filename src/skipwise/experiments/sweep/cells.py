@@ -18,7 +18,7 @@ RUNS_FOLDER = "runs"
 RESERVED = "features"
 """Trainings keep the features that they share in a folder of this name beside them."""
 
-_LISTS = frozenset({"context", "tasks", "languages", "sparsity_range", "layers"})
+_LISTS = frozenset({"context", "tasks", "languages", "sparsity_range", "layers", "decoder_layers"})
 """Last parts of keys whose value is a list: one value, not several."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -27,7 +27,7 @@ from skipwise.models.owsm.loading import MODEL_TYPE, OwsmModel, save_owsm
 from skipwise.models.owsm.network import OwsmNetwork
 from skipwise.models.owsm.vocabulary import OwsmVocabulary
 from skipwise.models.precision import Dtype
-from skipwise.models.trainable import FreshModel, LossConfig, Statistics, TrainableFamily
+from skipwise.models.trainable import FreshModel, LossConfig, Statistics, TrainableFamily, kept_layers
 
 _FREE_FIELDS = ("window_s", "max_window_s", "ctc_loss_weight", "label_smoothing", "length_normalized_loss")
 """Of `OwsmArchitecture`: those that no weight depends on."""
@@ -121,6 +121,11 @@ class OwsmFamily(TrainableFamily):
             )
         for name, value in changes.items():
             setattr(_owsm(network).config, name, value)
+
+    def keep_decoder_layers(self, network: nn.Module, kept: Sequence[int]) -> None:
+        owsm = _owsm(network)
+        owsm.decoder.layers = kept_layers(owsm.decoder.layers, kept)
+        owsm.config.decoder_layers = len(kept)
 
     def remember_shares(self, network: nn.Module, *, timestamps: float, previous_text: float) -> None:
         config = _owsm(network).config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -22,7 +22,7 @@ from skipwise.models.family import (
     Vocabulary,
 )
 from skipwise.models.precision import Dtype
-from skipwise.models.trainable import FreshModel, LossConfig, Statistics, TrainableFamily
+from skipwise.models.trainable import FreshModel, LossConfig, Statistics, TrainableFamily, kept_layers
 from skipwise.models.whisper import network as stacks
 from skipwise.models.whisper.engine import WhisperEngine
 from skipwise.models.whisper.fresh import fresh_whisper
@@ -121,6 +121,21 @@ class WhisperFamily(TrainableFamily):
                 f"model.architecture.{min(changes)} cannot change in a trained Whisper. Leave model.architecture out, "
                 "or train one from scratch (model.init: scratch, model.family: whisper)."
             )
+
+    def keep_decoder_layers(self, network: nn.Module, kept: Sequence[int]) -> None:
+        whisper: Any = _whisper(network)  # transformers types the parts of a model as any module
+        decoder = whisper.model.decoder
+        decoder.layers = kept_layers(decoder.layers, kept)
+        of_layers: Any = decoder.layers
+        for index, layer in enumerate(of_layers):
+            layer.self_attn.layer_idx = layer.encoder_attn.layer_idx = index  # where the cache keeps theirs
+        whisper.config.decoder_layers = len(kept)
+        heads = getattr(whisper.generation_config, "alignment_heads", None)
+        if heads is not None:  # those that word timestamps are read from
+            places = {layer: index for index, layer in enumerate(kept)}
+            whisper.generation_config.alignment_heads = [
+                [places[layer], head] for layer, head in heads if layer in places
+            ]
 
     def remember_shares(self, network: nn.Module, *, timestamps: float, previous_text: float) -> None:
         """Do nothing: a Whisper's config has no place for it, and decoding believes that it learned both."""
