@@ -38,15 +38,24 @@ def test_a_dense_model_is_good_but_not_perfect_and_half_a_decoder_is_worse(
 def test_scores_are_read_from_what_evaluate_writes(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"all": {"wer": 5.0, "bleu": 50.0, "chrf": 1.0}}))
-    assert read_scores(path) == {"wer": 5.0, "bleu": 50.0}
+    assert read_scores([path]) == {"wer": 5.0, "bleu": 50.0}
     path.write_text(json.dumps({"all": {"wer": 5.0, "bleu": None}}))
     with pytest.raises(SkipwiseError, match="must have WER and BLEU; evaluate both tasks"):
-        read_scores(path)
+        read_scores([path])
     path.write_text("{}")
     with pytest.raises(
         SkipwiseError, match=r"is no record of an evaluation: KeyError.*Write one with skipwise evaluate"
     ):
-        read_scores(path)
+        read_scores([path])
+
+
+def test_each_task_may_have_a_record_of_its_own(tmp_path: Path) -> None:
+    asr, st = tmp_path / "asr.json", tmp_path / "st.json"
+    asr.write_text(json.dumps({"all": {"wer": 5.0}}))
+    st.write_text(json.dumps({"all": {"bleu": 50.0}}))
+    assert read_scores([asr, st]) == {"wer": 5.0, "bleu": 50.0}
+    with pytest.raises(SkipwiseError, match=r"asr.json has WER a second time\. Give one record, or one of each task"):
+        read_scores([asr, st, asr])
 
 
 def test_the_command_takes_the_two_records_together(tmp_path: Path) -> None:

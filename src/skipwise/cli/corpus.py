@@ -69,10 +69,11 @@ def check(
         float | None, typer.Option("--perplexity-floor", help="Least perplexity of test under a 5-gram of train.")
     ] = None,
     dense: Annotated[
-        Path | None, typer.Option("--dense", help="What `evaluate --json` wrote for a dense model on the test set.")
+        list[Path] | None,
+        typer.Option("--dense", help="What `evaluate --json` wrote for a dense model on test; or once for each task."),
     ] = None,
     half: Annotated[
-        Path | None, typer.Option("--half", help="The same for half the decoder's depth, trained equally.")
+        list[Path] | None, typer.Option("--half", help="The same for half the decoder's depth, trained equally.")
     ] = None,
 ) -> None:
     """Say whether a corpus keeps its hold-outs, is hard to guess, and tells models apart (--dense, --half).
@@ -83,13 +84,13 @@ def check(
     from skipwise.corpus.sample_page import write_sample_page
     from skipwise.corpus.validity import check_validity, read_scores
 
-    if (dense is None) != (half is None):
+    if bool(dense) != bool(half):
         raise SkipwiseError("--dense and --half are compared: give both, or neither.")
     corpus = Corpus(folder)
     counts = count_splits(corpus)
     _print_counts(counts)
     findings = check_corpus(corpus, perplexity_floor=PERPLEXITY_FLOOR if floor is None else floor)
-    if dense is not None and half is not None:
+    if dense and half:
         findings += check_validity(read_scores(dense), read_scores(half))
     _print_findings(findings)
     write_sample_page(folder / SAMPLE_PAGE, corpus, findings, counts)

@@ -6,7 +6,7 @@ On a corpus where any model is perfect, pruning looks free, and no conclusion me
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +39,30 @@ def check_validity(dense: Mapping[str, Any], half: Mapping[str, Any]) -> list[Fi
     ]
 
 
-def read_scores(path: Path) -> dict[str, Any]:
-    """Return the scores over all rows of a record that `skipwise evaluate --json` wrote.
+def read_scores(paths: Sequence[Path]) -> dict[str, float]:
+    """Return WER and BLEU over all rows of what `skipwise evaluate --json` wrote of a model.
+
+    One record may have both, or two records one each: transcription is often decoded with the CTC head's share of the
+    score, translation without.
 
     Raises:
-        SkipwiseError: if it is none, or not of both transcription and translation.
+        SkipwiseError: if one is no such record, or both scores are not there exactly once.
     """
-    try:
-        scores = json.loads(path.read_text(encoding="utf-8"))["all"]
-        found = {name: scores[name] for name in ("wer", "bleu")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SkipwiseError(
-            f"{path} is no record of an evaluation: {error!r}. Write one with skipwise evaluate --json."
-        ) from error
-    if None in found.values():
-        raise SkipwiseError(f"{path} must have WER and BLEU; evaluate both tasks, asr and st_eng.")
+    found: dict[str, float] = {}
+    for path in paths:
+        try:
+            scores = json.loads(path.read_text(encoding="utf-8"))["all"]
+            own = {name: float(scores[name]) for name in ("wer", "bleu") if scores.get(name) is not None}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SkipwiseError(
+                f"{path} is no record of an evaluation: {error!r}. Write one with skipwise evaluate --json."
+            ) from error
+        if again := sorted(found.keys() & own.keys()):
+            raise SkipwiseError(f"{path} has {again[0].upper()} a second time. Give one record, or one of each task.")
+        found |= own
+    if len(found) < 2:
+        told = " and ".join(map(str, paths))
+        raise SkipwiseError(f"{told} must have WER and BLEU; evaluate both tasks, asr and st_eng.")
     return found
 
 
