@@ -9,7 +9,7 @@ import skipwise
 from skipwise.corpus.grammar import LANGUAGES, render
 from skipwise.corpus.noise import HELD_OUT_KINDS, KINDS
 from skipwise.corpus.rooms import HELD_OUT_ROOMS, NO_ROOM, ROOM_TYPES
-from skipwise.corpus.script import may_say, write_script
+from skipwise.corpus.script import may_say, write_held_out, write_script
 from skipwise.corpus.settings import PRESETS, SPLITS, CorpusSettings, preset
 from skipwise.corpus.templates import unseen_templates
 from skipwise.corpus.voices import VARIANTS, variants_of
@@ -19,6 +19,17 @@ from skipwise.errors import SkipwiseError
 @pytest.fixture(scope="module")
 def speeches():
     return write_script(CorpusSettings(hours=0.35, dev_hours=0.05, test_hours=0.2).resolved())
+
+
+def test_a_shorter_test_split_is_the_beginning_of_a_longer_one():
+    long, short = (
+        write_held_out(CorpusSettings(hours=hours, dev_hours=0.01, test_hours=test_hours).resolved(), {})
+        for hours, test_hours in ((60, 0.2), (12, 0.1))
+    )
+    for language in ("deu", "fra", "ita"):
+        said = [speech for speech in short if (speech.split, speech.language) == ("test", language)]
+        assert said == [s for s in long if (s.split, s.language) == ("test", language)][: len(said)]
+        assert len(said) > 3
 
 
 def _by_split(speeches, values):
@@ -88,7 +99,9 @@ def test_babble_is_what_others_say(speeches):
 def test_presets_have_names_and_sizes():
     assert PRESETS["tiny"].hours < PRESETS["small"].hours < PRESETS["full"].hours
     assert preset("full").split_hours("test") >= 9
-    with pytest.raises(SkipwiseError, match=r"unknown preset 'huge'\. There are: tiny, small, full"):
+    for split in SPLITS:
+        assert preset("study").speakers(split) == preset("full").speakers(split)
+    with pytest.raises(SkipwiseError, match=r"unknown preset 'huge'\. There are: tiny, small, study, full"):
         preset("huge")
 
 

@@ -28,7 +28,7 @@ corpus_app.command(name="import")(import_data)
 def build(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make; a stopped build in it is completed.")],
     preset: Annotated[
-        str | None, typer.Option("--preset", help="Size: tiny, small (if nothing is said) or full.")
+        str | None, typer.Option("--preset", help="Size: tiny, small (if nothing is said), study or full.")
     ] = None,
     hours: Annotated[
         float | None, typer.Option("--hours", help="Instead of a preset: hours of training speech, all languages.")

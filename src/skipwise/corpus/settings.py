@@ -107,13 +107,18 @@ PRESETS: Mapping[str, CorpusSettings] = MappingProxyType(
             hours=0.03, dev_hours=0.006, test_hours=0.006, test_unseen_hours=0.006, train_speakers=3
         ),
         "small": CorpusSettings(hours=14.0),
+        # the same speakers as `full`, and the beginning of its test split
+        "study": CorpusSettings(
+            hours=12.0, dev_hours=1.0, test_hours=3.0, test_unseen_hours=0.5, train_speakers=240, test_speakers=30
+        ),
         # 9 hours of test speech are about 158,000 words, source and English together
         "full": CorpusSettings(
             hours=60.0, dev_hours=1.0, test_hours=9.0, test_unseen_hours=1.5, train_speakers=240, test_speakers=30
         ),
     }
 )
-"""Sizes by name: for trying things out, for two CPU cores, for results that deserve conclusions."""
+"""Sizes by name: for trying things out, for two CPU cores, for short trainings of a model that knows `full`, and for
+results that deserve conclusions."""
 
 
 def preset(name: str) -> CorpusSettings:
