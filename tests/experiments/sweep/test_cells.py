@@ -44,6 +44,8 @@ def test_the_shipped_sweeps_can_be_planned() -> None:
     small = plan_cells(load_sweep(recipes / "sweep_small.yaml"))
     kinds = {cell.labels()["predictor"] for cell in small}
     assert kinds == {"mlp", "static", "random", "layer_drop", "none"}
+    beyond = plan_cells(load_sweep(recipes / "sweep_beyond.yaml"))
+    assert {"plain_seed1", "dense_seed1"} <= {cell.name for cell in beyond}, "what the others are set beside"
     penalties = plan_cells(load_sweep(recipes / "sweep_penalty.yaml"))
     steepness = set()
     for cell in penalties:

@@ -95,10 +95,12 @@ class Finder:
     def change(self, group: Group, *, relative: bool = False) -> Estimate | None:
         """Return a group's quality minus dense; relative in percent of dense."""
         dense = self.dense(group)
-        if dense is None:
-            return None
-        combine = _relative if relative else _difference
-        return contrast([dense, group], Group.quality, combine)
+        return None if dense is None else self.change_from(dense, group, relative=relative)
+
+    @staticmethod
+    def change_from(before: Group, after: Group, *, relative: bool = False) -> Estimate | None:
+        """Return one group's quality minus another's; None if they share no seed or no utterance."""
+        return contrast([before, after], Group.quality, _relative if relative else _difference)
 
     def skipped(self, group: Group, stacks: Sequence[Stack] = STACKS) -> Estimate:
         """Return the achieved sparsity in percent of the sites of the stacks that a group gates."""
