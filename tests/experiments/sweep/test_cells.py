@@ -35,6 +35,14 @@ def test_a_run_varies_over_lists_but_not_over_values_that_are_lists(tmp_path: Pa
     assert found["dense_seed3"] | {"scope": "none", "target": None, "predictor": "none"} == found["dense_seed3"]
 
 
+def test_a_run_may_be_evaluated_in_a_way_of_its_own(tmp_path: Path) -> None:
+    runs = {"ctx": {"evaluation.shuffle": ["speech", "task"], "evaluation.limit": 3}, "dense": {"gates": None}}
+    sweep = write_sweep(tmp_path, tmp_path / "data", runs=runs, evaluation={"limit": 5, "exact": True})
+    found = {cell.run: cell.evaluation for cell in plan_cells(load_sweep(sweep))}
+    assert (found["ctx"].shuffle, found["ctx"].limit, found["ctx"].exact) == (("speech", "task"), 3, True)
+    assert (found["dense"].shuffle, found["dense"].limit) == ((), 5)
+
+
 def test_the_shipped_sweeps_can_be_planned() -> None:
     recipes = Path(__file__).parents[3] / "recipes" / "parliament"
     paper = plan_cells(load_sweep(recipes / "sweep.yaml"))
@@ -79,6 +87,10 @@ def test_the_shipped_sweeps_can_be_planned() -> None:
         (
             {"runs": {"a": {"gates.scop": "both"}}},
             r"run a of the sweep: .*unknown key gates.scop; allowed there: .*scope",
+        ),
+        (
+            {"runs": {"a": {"evaluation.shuffel": ["task"]}}},
+            r"run a of the sweep: evaluation: unknown key shuffel; allowed there: .*shuffle",
         ),
         ({"runs": {"a": {}, "b": {}}}, r"the runs a_seed3 and b_seed3 are the same training. Leave one of them out"),
         ({"seeds": [1, 1]}, r"two runs of the sweep are called ctx_seed1. Give one of them another name"),

@@ -18,8 +18,14 @@ RUNS_FOLDER = "runs"
 RESERVED = "features"
 """Trainings keep the features that they share in a folder of this name beside them."""
 
-_LISTS = frozenset({"context", "tasks", "languages", "sparsity_range", "layers", "decoder_layers"})
+_LISTS = frozenset(
+    {"context", "tasks", "languages", "sparsity_range", "layers", "decoder_layers", "sparsities", "shuffle"}
+)
 """Last parts of keys whose value is a list: one value, not several."""
+
+
+_ASKED = "evaluation."
+"""Begins the keys of a run that change how it is evaluated, not how it is trained."""
 
 
 @final
@@ -109,10 +115,13 @@ def _told(key: str, value: Any) -> str:
 
 
 def _cell(sweep: SweepConfig, run: str, name: str, overrides: Overrides) -> Cell:
-    chosen = sweep.overrides | overrides | {"output": str(sweep.output / RUNS_FOLDER / name)}
+    asked = {key.removeprefix(_ASKED): value for key, value in overrides.items() if key.startswith(_ASKED)}
+    own = {key: value for key, value in overrides.items() if not key.startswith(_ASKED)}
+    chosen = sweep.overrides | own | {"output": str(sweep.output / RUNS_FOLDER / name)}
     try:  # JSON is YAML
         training = load_config(sweep.base, [f"{key}={json.dumps(value)}" for key, value in chosen.items()])
+        evaluation = sweep.evaluation.changed(asked)
     except SkipwiseError as error:
         raise SkipwiseError(f"run {run} of the sweep: {error}") from error
-    data = sweep.evaluation.data or training.data.root
-    return Cell(run=run, training=training, evaluation=sweep.evaluation.model_copy(update={"data": data}))
+    data = evaluation.data or training.data.root
+    return Cell(run=run, training=training, evaluation=evaluation.model_copy(update={"data": data}))

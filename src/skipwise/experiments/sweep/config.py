@@ -97,6 +97,17 @@ class EvaluationSection(Section):
         """Return the decoding options."""
         return DecodeOptions(**self.decoding)
 
+    def changed(self, changes: Mapping[str, Any]) -> EvaluationSection:
+        """Return the same with some fields changed.
+
+        Raises:
+            SkipwiseError: for a wrong key (naming the allowed ones) or a wrong value.
+        """
+        try:
+            return EvaluationSection(**self.model_dump(exclude_unset=True) | changes)
+        except ValidationError as error:
+            raise SkipwiseError(explained(error, "evaluation", EvaluationSection, _NESTED)) from error
+
 
 class SweepConfig(Section):
     """A whole sweep."""
@@ -112,7 +123,8 @@ class SweepConfig(Section):
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     """Dotted key -> values: every combination is a run."""
     runs: dict[str, Overrides] = Field(default_factory=dict)
-    """More runs by name; where a value is a list of a scalar key, each is a run."""
+    """More runs by name; where a value is a list of a scalar key, each is a run. Keys that begin with `evaluation.`
+    change how a run is evaluated."""
     search: SearchSection | None = None
     """Choices on dev, made before anything is evaluated on test."""
     evaluation: EvaluationSection = EvaluationSection()
