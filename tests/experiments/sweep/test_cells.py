@@ -46,8 +46,9 @@ def test_a_run_may_be_evaluated_in_a_way_of_its_own(tmp_path: Path) -> None:
 def test_the_shipped_sweeps_can_be_planned() -> None:
     recipes = Path(__file__).parents[3] / "recipes" / "parliament"
     paper = plan_cells(load_sweep(recipes / "sweep.yaml"))
-    grid = [cell for cell in paper if cell.run.startswith("scope-")]
-    assert len(grid) == 5 * 3 * 3, "targets, scopes, seeds"
+    alike = [cell for cell in paper if cell.run.startswith(("scope-", "half_"))]
+    cells = {(cell.labels()["target"], cell.labels()["scope"], cell.training.seed) for cell in alike}
+    assert len(cells) == len(alike) == 5 * 3 * 3, "targets, scopes, seeds"
     assert {cell.training.data.tasks for cell in paper} == {("asr", "st_eng"), ("asr",), ("st_eng",)}
     small = plan_cells(load_sweep(recipes / "sweep_small.yaml"))
     kinds = {cell.labels()["predictor"] for cell in small}
