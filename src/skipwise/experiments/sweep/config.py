@@ -104,7 +104,7 @@ class EvaluationSection(Section):
             SkipwiseError: for a wrong key (naming the allowed ones) or a wrong value.
         """
         try:
-            return EvaluationSection(**self.model_dump(exclude_unset=True) | changes)
+            return EvaluationSection(**self.model_dump(exclude_unset=True) | dict(changes))
         except ValidationError as error:
             raise SkipwiseError(explained(error, "evaluation", EvaluationSection, _NESTED)) from error
 
