@@ -11,8 +11,6 @@ over speakers and seeds.
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,11 +23,10 @@ from skipwise.analysis.figure import GREY, save_png
 from skipwise.analysis.names import display_name
 from skipwise.analysis.panels import Line, Panel, Point, line_panels
 from skipwise.atomic import atomic_write
-from skipwise.evaluation.resamples import Estimate
-from skipwise.evaluation.summary import interval_record
 from skipwise.experiments.report.finder import Finder
 from skipwise.experiments.report.groups import Group
 from skipwise.experiments.report.load import load_sweep_data
+from skipwise.experiments.report.records import recorded, shown, sweep_record
 from skipwise.experiments.sweep.results import metric_of
 
 FORMS = ("absolute", "squared", "both", "lagrangian")
@@ -47,15 +44,8 @@ def main(
     rows = [row_of(finder, group) for group in finder.groups if group.condition == "pruned"]
     rows.sort(key=lambda row: (row["run"], row["target"], row["task"]))
     output.mkdir(parents=True, exist_ok=True)
-    record = {
-        "command": shlex.join(["python", *sys.argv]),
-        "runs_done": len(data.done),
-        "runs_missing": list(data.missing),
-        "settings": dict(data.evaluation),
-        "rows": rows,
-    }
     with atomic_write(output / "penalty.json") as file:
-        json.dump(record, file, indent=1)
+        json.dump(sweep_record(data, rows), file, indent=1)
     forms = {name: name for name in FORMS}
     targets = [target_panel(rows, "penalty", forms), target_panel(rows, "base", BASES)]
     save_png(line_panels(targets, title="Target and achieved sparsity of the decoder"), output / "targets.png")
@@ -78,12 +68,8 @@ def row_of(finder: Finder, group: Group) -> dict[str, Any]:
         "seeds": list(group.seeds),
         "achieved": recorded(finder.skipped(group)),
         "score": recorded(group.estimate(group.quality())),
-        "change": None if change is None else recorded(change),
+        "change": recorded(change),
     }
-
-
-def recorded(estimate: Estimate) -> dict[str, Any]:
-    return {"value": estimate.value, "interval": interval_record(estimate.interval)}
 
 
 def lines_of(
@@ -142,13 +128,6 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
         numbers = [shown(row[name]) for name in ("achieved", "score", "change")]
         drawn.add_row(row["run"], f"{row['target']:g}", row["task"], str(len(row["seeds"])), *numbers)
     return drawn
-
-
-def shown(record: dict[str, Any] | None) -> str:
-    if record is None:
-        return ""
-    interval = record["interval"]
-    return f"{record['value']:.1f}" + (f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval else "")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ open, or the run without gates), and from the run `--against`. Intervals are a p
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,11 +24,10 @@ from skipwise.analysis.names import display_name
 from skipwise.atomic import atomic_write
 from skipwise.cli.tables import make_console
 from skipwise.errors import SkipwiseError
-from skipwise.evaluation.resamples import Estimate
-from skipwise.evaluation.summary import interval_record
 from skipwise.experiments.report.finder import Finder
 from skipwise.experiments.report.groups import Group
 from skipwise.experiments.report.load import load_sweep_data
+from skipwise.experiments.report.records import recorded, shown, sweep_record
 
 CHANGES = {"dense": "change from dense", "against": "change from {against}"}
 
@@ -50,16 +47,8 @@ def main(
         raise SkipwiseError(f"no run {against!r} is done in {sweep}. Set --against to one of: {runs}.")
     rows = [row_of(finder, group, base[group.task]) for group in pruned if group.task in base]
     output.mkdir(parents=True, exist_ok=True)
-    record = {
-        "command": shlex.join(["python", *sys.argv]),
-        "against": against,
-        "runs_done": len(data.done),
-        "runs_missing": list(data.missing),
-        "settings": dict(data.evaluation),
-        "rows": rows,
-    }
     with atomic_write(output / "variants.json") as file:
-        json.dump(record, file, indent=1)
+        json.dump({"against": against} | sweep_record(data, rows), file, indent=1)
     save_png(figure_of(rows, finder.tasks, against), output / "variants.png")
     make_console().print(table(rows, against))
 
@@ -81,12 +70,6 @@ def row_of(finder: Finder, group: Group, base: Group) -> dict[str, Any]:
         "score": recorded(group.estimate(group.quality())),
         "change": {name: recorded(change) for name, change in changes.items()},
     }
-
-
-def recorded(estimate: Estimate | None) -> dict[str, Any] | None:
-    if estimate is None:
-        return None
-    return {"value": estimate.value, "interval": interval_record(estimate.interval)}
 
 
 def figure_of(rows: Sequence[dict[str, Any]], tasks: Sequence[str], against: str) -> Figure:
@@ -135,13 +118,6 @@ def table(rows: Sequence[dict[str, Any]], against: str) -> Table:
         told = (row["run"], row["scope"], f"{row['target']:g}", row["task"], str(len(row["seeds"])))
         drawn.add_row(*told, *map(shown, numbers))
     return drawn
-
-
-def shown(record: dict[str, Any] | None) -> str:
-    if record is None:
-        return ""
-    interval = record["interval"]
-    return f"{record['value']:.1f}" + (f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval else "")
 
 
 if __name__ == "__main__":

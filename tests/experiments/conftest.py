@@ -14,6 +14,7 @@ from skipwise.experiments.sweep.cells import plan_cells
 from skipwise.experiments.sweep.config import load_sweep
 from skipwise.experiments.sweep.executors import Executor
 from skipwise.experiments.sweep.folder import CellFolder
+from skipwise.experiments.sweep.rows import TidyRow
 from skipwise.experiments.sweep.run import run_sweep
 from skipwise.experiments.sweep.worker import run_cell
 from tests.training.conftest import ARCHITECTURE, spoken
@@ -85,3 +86,9 @@ def finished_sweep(spoken: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     outcome = run_sweep(plan_cells(load_sweep(path)), InlineExecutor())
     assert not outcome.failed, outcome.failed
     return path
+
+
+def wer_of(rows: Sequence[TidyRow]) -> float:
+    """Return the WER that the counts of rows sum up to."""
+    counts = [row["wer_counts"] for row in rows]
+    return 100 * sum(sum(count[:3]) for count in counts) / sum(count[3] for count in counts)

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.penalty import main
 
 from skipwise.experiments.sweep.rows import TidyRow, read_rows, write_rows
+from tests.experiments.conftest import wer_of
 
 RUNS = {"ctx": "both_sparsity-0.5", "static": "absolute_sparsity-0.5"}
 
@@ -24,11 +25,6 @@ def sweep(finished_sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         rows = folder / "runs" / f"{run}_seed3" / "rows.jsonl"
         write_rows(rows, [row | {"run": called} for row in list(read_rows(rows))])
     return folder
-
-
-def wer(rows: list[TidyRow]) -> float:
-    counts = [row["wer_counts"] for row in rows]
-    return 100 * sum(sum(count[:3]) for count in counts) / sum(count[3] for count in counts)
 
 
 def test_penalties_are_compared_by_what_they_reach(
@@ -49,8 +45,8 @@ def test_penalties_are_compared_by_what_they_reach(
     bits = [bit for row in pruned for plan in row["plans"] for bit in plan]
     row = rows["both", "asr"]
     assert row["achieved"]["value"] == pytest.approx(100 * bits.count("0") / len(bits))
-    assert row["score"]["value"] == pytest.approx(wer(pruned))
-    dense = min(wer(heard("ctx", "open")), wer(heard("dense", "open")))
-    assert row["change"]["value"] == pytest.approx(100 * (wer(pruned) / dense - 1))
+    assert row["score"]["value"] == pytest.approx(wer_of(pruned))
+    dense = min(wer_of(heard("ctx", "open")), wer_of(heard("dense", "open")))
+    assert row["change"]["value"] == pytest.approx(100 * (wer_of(pruned) / dense - 1))
     for name in ("targets", "quality"):
         assert (tmp_path / "results" / f"{name}.png").stat().st_size > 10_000

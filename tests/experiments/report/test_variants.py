@@ -10,12 +10,8 @@ import pytest
 from benchmarks.variants import main
 
 from skipwise.errors import SkipwiseError
-from skipwise.experiments.sweep.rows import TidyRow, read_rows
-
-
-def wer(rows: list[TidyRow]) -> float:
-    counts = [row["wer_counts"] for row in rows]
-    return 100 * sum(sum(count[:3]) for count in counts) / sum(count[3] for count in counts)
+from skipwise.experiments.sweep.rows import read_rows
+from tests.experiments.conftest import wer_of
 
 
 def test_runs_are_set_beside_one_of_them(
@@ -29,7 +25,7 @@ def test_runs_are_set_beside_one_of_them(
 
     def heard(run: str, condition: str) -> float:
         found = read_rows(sweep / "runs" / f"{run}_seed3" / "rows.jsonl")
-        return wer([row for row in found if (row["condition"], row["task"]) == (condition, "asr")])
+        return wer_of([row for row in found if (row["condition"], row["task"]) == (condition, "asr")])
 
     own, base = heard("ctx", "pruned"), heard("static", "pruned")
     changes = rows["ctx", "asr"]["change"]
