@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,14 +25,14 @@ from skipwise.evaluation.scores import BLEU, WER, TextPair
 from skipwise.experiments.sweep import executors
 from skipwise.experiments.sweep.cells import Cell, plan_cells
 from skipwise.experiments.sweep.config import load_sweep
-from skipwise.experiments.sweep.executors import ProcessExecutor, RayExecutor, Share
+from skipwise.experiments.sweep.executors import Executor, ProcessExecutor, RayExecutor, Share
 from skipwise.experiments.sweep.folder import CellFolder, only_one
 from skipwise.experiments.sweep.rows import read_rows
 from skipwise.experiments.sweep.run import run_sweep
 from skipwise.experiments.sweep.systems import OPEN, CellSystems, System
 from skipwise.experiments.sweep.worker import run_cell
 from skipwise.gating import AdapterPlanner
-from tests.experiments.conftest import InlineExecutor, write_sweep
+from tests.experiments.conftest import RUNS, InlineExecutor, write_sweep
 
 
 def cells_of(path: Path) -> tuple[Cell, ...]:
@@ -104,6 +105,17 @@ def test_what_is_done_is_not_done_again(finished_sweep: Path) -> None:
     assert executor.seen == [] and len(outcome.done) == 3
     assert told == [(12.0, "3 of 3 runs")]
     assert not list((finished_sweep.parent / "sweep" / "runs").glob("*/checkpoints")), "they are large"
+
+
+def test_every_run_comes_once_before_any_comes_twice(spoken: Path, tmp_path: Path) -> None:
+    class Listing(Executor):
+        def run(self, folders: Sequence[Path], on_look: Callable[[], None]) -> dict[Path, int]:
+            seen.extend(path.name for path in folders)
+            return dict.fromkeys(folders, 0)
+
+    seen: list[str] = []
+    run_sweep(cells_of(write_sweep(tmp_path, spoken, seeds=[4, 3])), Listing())
+    assert seen == [f"{run}_seed{seed}" for seed in (3, 4) for run in sorted(RUNS)]
 
 
 def test_a_run_that_changed_is_refused_or_done_again(finished_sweep: Path, tmp_path: Path) -> None:

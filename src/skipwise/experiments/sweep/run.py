@@ -118,7 +118,9 @@ def _begin(cells: Sequence[Cell], *, redo: bool) -> None:
 
 
 def _run_left(cells: Sequence[Cell], executor: Executor, look: Callable[[], None]) -> dict[Path, int]:
-    left = [cell.folder for cell in cells if CellFolder(cell.folder).state() != "done"]
+    # a seed after the other: a sweep that is interrupted has every run once before it has one twice
+    by_seed = sorted(cells, key=lambda cell: cell.training.seed)
+    left = [cell.folder for cell in by_seed if CellFolder(cell.folder).state() != "done"]
     look()
     return executor.run(left, look) if left else {}
 
