@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,10 @@ def test_nothing_measured_leaves_every_claim_open_and_says_what_would_measure_it
         "4b",
         "5, ASR",
         "5, ST",
-        "ours",
+        "ours, budget",
+        "ours, time",
+        "ours, context",
+        "ours, controls",
     }
 
 
@@ -191,8 +195,44 @@ def test_pruning_the_decoder_pays_where_it_loses_less_in_less_time() -> None:
 
 def test_context_helps_where_a_static_mask_loses_more() -> None:
     static = sample(predictor="static", errors=14.0, run="static")
-    assert claims(dense(), sample(errors=11.0), static)["ours"].verdict == "supported"
-    assert claims(dense(), sample(errors=14.0), static)["ours"].verdict == "not supported"
+    assert claims(dense(), sample(errors=11.0), static)["ours, context"].verdict == "supported"
+    assert claims(dense(), sample(errors=14.0), static)["ours, context"].verdict == "not supported"
+
+
+@pytest.mark.parametrize(("errors", "verdict"), [(10.1, "supported"), (12.0, "not supported")])
+def test_one_adapter_is_set_beside_those_of_the_same_budget(errors: float, verdict: str) -> None:
+    every = [
+        replace(sample(errors=errors, elastic=True, run="every", target=None, use=1 - budget), asked=budget)
+        for budget in (0.3, 0.5, 0.9)
+    ]
+    found = claims(dense(), *every, sample(target=0.3), sample(target=0.5), sample(target=0.8))["ours, budget"]
+    assert found.verdict == verdict
+    assert [part.says[:35] for part in found.parts] == [
+        f"ASR, decoder: relative WER change at {budget} %"[:35] for budget in (30, 50)
+    ], "only where one was trained for that budget"
+
+
+def test_time_is_cut_by_the_system_that_skips_least() -> None:
+    some = [
+        sample(scope="both", target=target, errors=errors, time=time)
+        for target, errors, time in ((0.3, 10.0, 80.0), (0.5, 10.1, 68.0), (0.7, 30.0, 50.0))
+    ]
+    found = claims(dense(), *some)["ours, time"]
+    assert found.verdict == "supported" and "time 68 % of dense" in found.parts[0].says
+    assert claims(dense(), some[0])["ours, time"].parts[0].needs
+
+
+@pytest.mark.parametrize("errors", [15.0, 9.0])
+def test_controls_that_learn_no_mask_are_beaten_or_not(errors: float) -> None:
+    controls = [
+        *(sample(predictor=kind, errors=errors, target=0.7, run=kind) for kind in ("random", "layer_drop", "table")),
+        dense(errors=errors, run="shallow", num_sites=len(SITES) - 6),
+        sample(errors=errors, target=0.7, condition="knock_out", run="dense", predictor="none"),
+    ]
+    found = claims(dense(), sample(target=0.7), *controls)["ours, controls"]
+    assert len(found.parts) == len(controls)
+    wins = [part.verdict for part in found.parts]
+    assert wins == ["supported" if errors > 10 else "not supported"] * len(controls)
 
 
 def test_systems_are_paired_over_the_seeds_that_both_have() -> None:
@@ -200,7 +240,7 @@ def test_systems_are_paired_over_the_seeds_that_both_have() -> None:
     static = [
         sample(predictor="static", errors=errors, run="static", seed=seed) for seed, errors in ((2, 14.0), (4, 99.0))
     ]
-    (part,) = claims(dense(), *own, *static)["ours"].parts
+    (part,) = claims(dense(), *own, *static)["ours, context"].parts
     assert part.estimate is not None and part.estimate.value == pytest.approx(3.0, abs=0.1)
 
 
@@ -210,7 +250,7 @@ def test_what_misses_its_target_by_far_decides_nothing() -> None:
     part = claims(dense(), sample(errors=10.0, use=0.58))["5, ASR"].parts[0]
     assert part.verdict == "open" and part.says.endswith("(42 % achieved), at most +3 %; not at its target")
     static = sample(predictor="static", errors=14.0, run="static", use=1.0)
-    (part,) = claims(dense(), sample(errors=11.0), static)["ours"].parts
+    (part,) = claims(dense(), sample(errors=11.0), static)["ours, context"].parts
     assert part.verdict == "open" and "against 0 %" in part.says
 
 

@@ -133,7 +133,7 @@ def test_claims_are_measured_on_the_rows(sweep: Path, page: Page) -> None:
     (early_and_late,) = claims["3, steps"]["parts"]
     steps = [plan for row in read_rows(sweep / "runs" / "step_seed3" / "rows.jsonl") for plan in row["step_plans"]]
     assert steps and early_and_late["estimate"]["value"] >= 0
-    static = claims["ours"]["parts"][0]
+    static = claims["ours, context"]["parts"][0]
     rows = {run: list(read_rows(sweep / "runs" / f"{run}_seed3" / "rows.jsonl")) for run in ("ctx", "static")}
     wer = {}
     for name, found in rows.items():

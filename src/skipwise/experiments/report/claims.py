@@ -1,4 +1,4 @@
-"""The claims of Someki et al. 2025 on Europarl-ST, each measured on the rows of a sweep.
+"""The claims of Someki et al. 2025 on Europarl-ST, and ours, each measured on the rows of a sweep.
 
 Every number is a paired bootstrap over speakers and seeds; dense is the better of a run's own weights with everything
 open and of a run without gates. A verdict is the interval's: where it lies on both sides of the bound, or no run
@@ -7,9 +7,7 @@ measures it, the claim is open.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,20 +15,28 @@ from skipwise.evaluation.resamples import Combine, Estimate, Quantity
 from skipwise.experiments.report.finder import Finder, nearest
 from skipwise.experiments.report.groups import Group, IsWanted, contrast
 from skipwise.experiments.report.load import NUM_BINS
-from skipwise.experiments.report.verdicts import Claim, Part, above, at_least, below
+from skipwise.experiments.report.measures import (
+    Margin,
+    at,
+    at_target,
+    contrast_of,
+    costs_at_most,
+    metric_name,
+    task_name,
+    worse_by,
+)
+from skipwise.experiments.report.own_claims import own_claims
+from skipwise.experiments.report.verdicts import Claim, Part, above, below
 from skipwise.gating import GateSite, Scope, Stack
 
 HIGH = 0.7
 """The paper's "from 70 % on"."""
-LITTLE_WER, LITTLE_BLEU = 8.0, -1.0
-"""What we call little at 70 %: relative WER in percent, BLEU."""
-SAME_WER, SAME_BLEU = 3.0, -0.3
+LITTLE = Margin(wer=8.0, bleu=-1.0)
+"""What we call little at 70 %."""
+SAME = Margin(wer=3.0, bleu=-0.3)
 """What we call unchanged at 50 %."""
 PAPER_TIME = {"asr": 100 - 28.6, "st": 100 - 34.3}
 """Time at 50 % of the decoder in percent of dense."""
-
-NEAR = 5.0
-"""Percentage points: what skips that much more or less than it was to says nothing of its target."""
 
 _ST = "st_eng"
 
@@ -70,7 +76,7 @@ def claims_of(finder: Finder) -> list[Claim]:
         Claim(number="4b", text="The task is the context that decides most", parts=_task_decides(finder)),
         Claim(number="5, ASR", text="Half of the decoder: 28.6 % less time, WER up 2.8 %", parts=_half(finder, "asr")),
         Claim(number="5, ST", text="Half of the decoder: 34.3 % less time, BLEU unchanged", parts=_half(finder, _ST)),
-        Claim(number="ours", text="Gates that know the input beat a learned static mask", parts=_context_helps(finder)),
+        *own_claims(finder),
     ]
 
 
@@ -78,7 +84,10 @@ def _encoder_hurts(finder: Finder, task: str) -> tuple[Part, ...]:
     low = [group for group in finder.pruned(task, "encoder") if (group.asked or 0) < HIGH - 0.01]
     needs = "mlp gates on the encoder at a target below 70 %, both tasks"
     before = low[-1] if low else None
-    return (*_each_high(finder, task, "encoder", little=False), _little(finder, task, before, needs))
+    return (
+        *_each_high(finder, task, "encoder", little=False),
+        costs_at_most(finder, before, task, LITTLE, needs=needs),
+    )
 
 
 def _each_high(finder: Finder, task: str, scope: Scope, *, little: bool) -> tuple[Part, ...]:
@@ -86,32 +95,22 @@ def _each_high(finder: Finder, task: str, scope: Scope, *, little: bool) -> tupl
     high = [group for group in finder.pruned(task, scope) if (group.asked or 0) >= HIGH - 0.01]
     needs = f"mlp gates on the {scope} at targets of 70 and 90 %, both tasks"
     if little:
-        return tuple(_little(finder, task, group, needs) for group in high or [None])
+        return tuple(costs_at_most(finder, group, task, LITTLE, needs=needs) for group in high or [None])
     return tuple(_hurts(finder, task, group, needs) for group in high or [None])
 
 
 def _hurts(finder: Finder, task: str, group: Group | None, needs: str) -> Part:
     if task == "asr":
         change = None if group is None else finder.change(group, relative=True)
-        part = above(f"relative WER change{_at(finder, group)}, above 0", change, 0.0, unit=" %", needs=needs)
-        return _at_target(finder, part, group)
+        part = above(f"relative WER change{at(finder, group)}, above 0", change, 0.0, unit=" %", needs=needs)
+        return at_target(finder, part, group)
     change = None if group is None else _negated(finder.change(group))
-    return _at_target(finder, above(f"BLEU lost{_at(finder, group)}, above 0", change, 0.0, needs=needs), group)
-
-
-def _little(finder: Finder, task: str, group: Group | None, needs: str) -> Part:
-    if task == "asr":
-        change = None if group is None else finder.change(group, relative=True)
-        says = f"relative WER change{_at(finder, group)}, at most +{LITTLE_WER:g} %"
-        return _at_target(finder, below(says, change, LITTLE_WER, unit=" %", needs=needs), group)
-    change = None if group is None else finder.change(group)
-    says = f"BLEU change{_at(finder, group)}, at least {LITTLE_BLEU:g}"
-    return _at_target(finder, at_least(says, change, LITTLE_BLEU, needs=needs), group)
+    return at_target(finder, above(f"BLEU lost{at(finder, group)}, above 0", change, 0.0, needs=needs), group)
 
 
 def _cgmlp(finder: Finder, task: str) -> Part:
     group = _closest(finder, task, "encoder", HIGH)
-    says = f"use of cgMLP minus the most used other kind{_at(finder, group)}, above 0"
+    says = f"use of cgMLP minus the most used other kind{at(finder, group)}, above 0"
     wanted = [_kind("encoder", kind) for kind in ("cgmlp", "ffn1", "self_attn", "ffn2")]
     estimate = _use(finder, group, wanted, lambda own, *others: own - np.maximum.reduce(others))
     return above(says, estimate, 0.0, unit=" points", needs="mlp gates on the encoder at 70 %, both tasks")
@@ -119,7 +118,7 @@ def _cgmlp(finder: Finder, task: str) -> Part:
 
 def _st_modules(finder: Finder) -> Part:
     group = _closest(finder, _ST, "decoder", 0.5)
-    says = f"use of the lesser of FFN and self-attention minus source attention{_at(finder, group)}, above 0"
+    says = f"use of the lesser of FFN and self-attention minus source attention{at(finder, group)}, above 0"
     wanted = [_kind("decoder", kind) for kind in ("ffn", "self_attn", "src_attn")]
     estimate = _use(finder, group, wanted, lambda ffn, own, source: np.minimum(ffn, own) - source)
     return above(says, estimate, 0.0, unit=" points", needs="mlp gates on the decoder at 50 %, both tasks")
@@ -127,8 +126,8 @@ def _st_modules(finder: Finder) -> Part:
 
 def _decoder_by_task(finder: Finder) -> Part:
     asr, st = _closest(finder, "asr", "decoder", 0.5), _closest(finder, _ST, "decoder", 0.5)
-    estimate = _contrast(asr, st, lambda group: group.use(_stack("decoder"), finder.sites), lambda a, b: b - a)
-    says = f"use of decoder modules in ST minus in ASR{_at(finder, st)}, above 0"
+    estimate = contrast_of(asr, st, lambda group: group.use(_stack("decoder"), finder.sites), lambda a, b: b - a)
+    says = f"use of decoder modules in ST minus in ASR{at(finder, st)}, above 0"
     return above(says, estimate, 0.0, unit=" points", needs="mlp gates on the decoder at 50 %, both tasks")
 
 
@@ -142,7 +141,7 @@ def _late_steps(finder: Finder) -> Part:
         estimate = contrast(
             [group], lambda g: [g.use_at(part, wanted, finder.sites) for part in (early, late)], lambda a, b: b - a
         )
-    says = f"use of source attention in the last third of the steps minus the first{_at(finder, group)}, above 0"
+    says = f"use of source attention in the last third of the steps minus the first{at(finder, group)}, above 0"
     return above(says, estimate, 0.0, unit=" points", needs="step plans: a run with gates.granularity step at 50 %")
 
 
@@ -158,10 +157,10 @@ def _late_layers(finder: Finder) -> tuple[Part, ...]:
 
     for task in finder.tasks:
         group = _closest(finder, task, "decoder", 0.5)
-        says = f"{_name(task)}: use of source attention in the upper half of the layers minus the lower"
+        says = f"{task_name(task)}: use of source attention in the upper half of the layers minus the lower"
         estimate = _use(finder, group, [lower, upper], lambda a, b: b - a)
         needs = "mlp gates on the decoder at 50 %, both tasks"
-        parts.append(above(f"{says}{_at(finder, group)}, above 0", estimate, 0.0, unit=" points", needs=needs))
+        parts.append(above(f"{says}{at(finder, group)}, above 0", estimate, 0.0, unit=" points", needs=needs))
     return tuple(parts)
 
 
@@ -170,13 +169,13 @@ def _decoder_pays(finder: Finder) -> tuple[Part, ...]:
     needs = "mlp gates on the encoder and on the decoder at 50 %, both tasks"
     for task in finder.tasks:
         encoder, decoder = _closest(finder, task, "encoder", 0.5), _closest(finder, task, "decoder", 0.5)
-        says = f"{_metric(task)} that encoder pruning loses beyond decoder pruning at 50 %, above 0"
-        worse = above(says, _contrast(decoder, encoder, Group.quality, _lost(task)), 0.0, needs=needs)
-        parts.append(_at_target(finder, worse, encoder, decoder))
-        says = f"{_name(task)}: time of encoder pruning minus decoder pruning at 50 %, in percent of dense, above 0"
-        time = _contrast(decoder, encoder, Group.time, lambda a, b: b - a)
+        says = f"{metric_name(task)} that encoder pruning loses beyond decoder pruning at 50 %, above 0"
+        worse = above(says, contrast_of(decoder, encoder, Group.quality, worse_by(task)), 0.0, needs=needs)
+        parts.append(at_target(finder, worse, encoder, decoder))
+        says = f"{task_name(task)}: time of encoder pruning minus decoder pruning at 50 %, in percent of dense, above 0"
+        time = contrast_of(decoder, encoder, Group.time, lambda a, b: b - a)
         slower = above(says, time, 0.0, unit=" points", needs=needs)
-        parts.append(_at_target(finder, slower, encoder, decoder))
+        parts.append(at_target(finder, slower, encoder, decoder))
     return tuple(parts)
 
 
@@ -186,8 +185,8 @@ def _task_decides(finder: Finder) -> tuple[Part, ...]:
     for task in finder.tasks:
         by_task = _shuffled(finder, task, "task")
         for level in ("language", "speech"):
-            lost = _contrast(_shuffled(finder, task, level), by_task, Group.quality, _lost(task))
-            says = f"{_metric(task)} lost by shuffling the task beyond shuffling the {level}, above 0"
+            lost = contrast_of(_shuffled(finder, task, level), by_task, Group.quality, worse_by(task))
+            says = f"{metric_name(task)} lost by shuffling the task beyond shuffling the {level}, above 0"
             parts.append(above(says, lost, 0.0, needs=needs))
     return tuple(parts)
 
@@ -201,42 +200,12 @@ def _shuffled(finder: Finder, task: str, level: str) -> Group | None:
 def _half(finder: Finder, task: str) -> tuple[Part, ...]:
     group = nearest(finder.pruned(task, "decoder"), 0.5)
     needs = "mlp gates on the decoder at 50 %, both tasks"
-    if task == "asr":
-        change = None if group is None else finder.change(group, relative=True)
-        says = f"relative WER change{_at(finder, group)}, at most +{SAME_WER:g} %"
-        quality = below(says, change, SAME_WER, unit=" %", needs=needs)
-    else:
-        change = None if group is None else finder.change(group)
-        says = f"BLEU change{_at(finder, group)}, at least {SAME_BLEU:g}"
-        quality = at_least(says, change, SAME_BLEU, needs=needs)
+    quality = costs_at_most(finder, group, task, SAME, needs=needs)
     bound = PAPER_TIME["asr" if task == "asr" else "st"]
     time = None if group is None else group.estimate(group.time())
     says = f"whole time in percent of our dense engine (the paper's has no cache), at most {bound:.1f}"
     faster = below(says, time, bound, unit=" %", needs=needs)
-    return _at_target(finder, quality, group), _at_target(finder, faster, group)
-
-
-def _context_helps(finder: Finder) -> tuple[Part, ...]:
-    parts = []
-    scopes: tuple[Scope, ...] = ("decoder", "encoder", "both")
-    for task, scope in itertools.product(finder.tasks, scopes):
-        for static in finder.pruned(task, scope, predictor="static"):
-            own = nearest(finder.pruned(task, scope), static.asked or 0.0)
-            if own is not None:
-                skipped = f"{scope}{_at(finder, own)} against {finder.skipped(static).value:.0f} %"
-                says = f"{_metric(task)} a static mask loses beyond input-aware gates, {skipped}, above 0"
-                part = above(says, _contrast(own, static, Group.quality, _lost(task)), 0.0)
-                parts.append(_at_target(finder, part, own, static))
-    needs = "runs with gates.predictor static beside mlp gates of the same scope and target"
-    return tuple(parts) or (above("quality lost by a static mask, above 0", None, 0.0, needs=needs),)
-
-
-def _at_target(finder: Finder, part: Part, *groups: Group | None) -> Part:
-    """The part, open where a group skips much more or less than it was to."""
-    known = [group for group in groups if group is not None]
-    if all(abs(finder.skipped(group).value - 100 * (group.asked or 0)) <= NEAR for group in known):
-        return part
-    return replace(part, says=f"{part.says}; not at its target", verdict="open")
+    return quality, at_target(finder, faster, group)
 
 
 def _closest(finder: Finder, task: str, scope: Scope, asked: float) -> Group | None:
@@ -264,34 +233,8 @@ def _stack(stack: Stack) -> IsWanted:
     return is_of_it
 
 
-def _at(finder: Finder, group: Group | None) -> str:
-    """What was asked for, and what it came to."""
-    if group is None:
-        return ""
-    return f" at {100 * (group.asked or 0):.0f} % ({finder.skipped(group).value:.0f} % achieved)"
-
-
 def _negated(estimate: Estimate | None) -> Estimate | None:
     if estimate is None:
         return None
     interval = estimate.interval
     return Estimate(-estimate.value, None if interval is None else type(interval)(-interval.high, -interval.low))
-
-
-def _contrast(
-    first: Group | None, second: Group | None, quantity: Callable[[Group], Quantity], combine: Combine
-) -> Estimate | None:
-    return None if first is None or second is None else contrast([first, second], quantity, combine)
-
-
-def _lost(task: str) -> Combine:
-    """How much worse the second of two scores is."""
-    return (lambda a, b: b - a) if task == "asr" else (lambda a, b: a - b)
-
-
-def _metric(task: str) -> str:
-    return "WER" if task == "asr" else "BLEU"
-
-
-def _name(task: str) -> str:
-    return "ASR" if task == "asr" else "ST"

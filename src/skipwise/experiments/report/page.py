@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from skipwise.evaluation.resamples import Estimate
-from skipwise.experiments.report.claims import NEAR
 from skipwise.experiments.report.figures import Picture
 from skipwise.experiments.report.finder import Finder
 from skipwise.experiments.report.groups import Group
 from skipwise.experiments.report.load import SweepData
+from skipwise.experiments.report.measures import NEAR
 from skipwise.experiments.report.search_table import search_table
 from skipwise.experiments.report.verdicts import Claim, Part
 
@@ -66,9 +66,10 @@ def _summary(data: SweepData, claims: Sequence[Claim]) -> str:
 
 def _claims_table(claims: Sequence[Claim]) -> str:
     intro = (
-        '<p class="soft">Each claim of Someki et al. 2025, on the rows of this sweep. A claim is supported where the '
-        "whole 95 % interval (paired bootstrap over speakers and seeds) lies on its side of the bound, not supported "
-        "where all of it lies on the other, and open where it lies on both, nothing measures it, or a system skips "
+        '<p class="soft">Each claim of Someki et al. 2025, and ours, on the rows of this sweep. A claim is supported '
+        "where the whole 95 % interval (paired bootstrap over speakers and seeds) lies on its side of the bound, not "
+        "supported where all of it lies on the other, and open where it lies on both, nothing measures it, or a "
+        "system skips "
         f"{NEAR:g} points more or less than it was to. A single seed says nothing of other seeds.</p>"
     )
     rows = []
