@@ -11,23 +11,28 @@ over speakers and seeds.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from skipwise.analysis.figure import GREY, save_png
+from skipwise.analysis.figure import save_png
 from skipwise.analysis.names import display_name
 from skipwise.analysis.panels import Line, Panel, Point, line_panels
 from skipwise.atomic import atomic_write
+from skipwise.cli.tables import make_console
+from skipwise.evaluation.resamples import Quantity, rate
 from skipwise.experiments.report.finder import Finder
-from skipwise.experiments.report.groups import Group
+from skipwise.experiments.report.groups import Group, contrast
 from skipwise.experiments.report.load import load_sweep_data
 from skipwise.experiments.report.records import recorded, shown, sweep_record
 from skipwise.experiments.sweep.results import metric_of
+from skipwise.gating import Stack
+from skipwise.gating.sites import STACKS
 
 FORMS = ("absolute", "squared", "both", "lagrangian")
 BASES = {"both": "full", "lora": "LoRA", "frozen": "frozen"}
@@ -44,25 +49,27 @@ def main(
     rows = [row_of(finder, group) for group in finder.groups if group.condition == "pruned"]
     rows.sort(key=lambda row: (row["run"], row["target"], row["task"]))
     output.mkdir(parents=True, exist_ok=True)
+    missed = missed_rows(finder)
     with atomic_write(output / "penalty.json") as file:
-        json.dump(sweep_record(data, rows), file, indent=1)
+        json.dump(sweep_record(data, rows) | {"missed": missed}, file, indent=1)
     forms = {name: name for name in FORMS}
-    targets = [target_panel(rows, "penalty", forms), target_panel(rows, "base", BASES)]
-    save_png(line_panels(targets, title="Target and achieved sparsity of the decoder"), output / "targets.png")
+    targets = [target_panel(missed, "penalty", forms), target_panel(missed, "base", BASES)]
+    title = "By how much arg-max gates miss the target, over both tasks"
+    save_png(line_panels(targets, title=title), output / "targets.png")
     panels = [
         quality_panel(rows, task, title, names)
         for title, names in (("penalty", forms), ("base", BASES))
         for task in finder.tasks
     ]
     save_png(line_panels(panels, title="Quality against dense"), output / "quality.png")
-    Console().print(table(rows))
+    make_console().print(table(rows))
 
 
 def row_of(finder: Finder, group: Group) -> dict[str, Any]:
     """What one run made of one task."""
     change = finder.change(group, relative=group.task == "asr")
     return {
-        "run": str(group.label("run")).partition("_sparsity")[0],
+        "run": run_name(group),
         "target": group.label("target"),
         "task": group.task,
         "seeds": list(group.seeds),
@@ -81,20 +88,54 @@ def lines_of(
     ]
 
 
+def missed_rows(finder: Finder) -> list[dict[str, Any]]:
+    """Achieved minus target in points of each run, in the mean over its tasks: what the penalty pulls at.
+
+    `spread` is the standard deviation over its seeds.
+    """
+    by_run: defaultdict[tuple[str, float], list[Group]] = defaultdict(list)
+    for group in finder.groups:
+        if group.condition == "pruned":
+            by_run[run_name(group), group.label("target")].append(group)
+    found = []
+    for (run, target), groups in sorted(by_run.items()):
+        own, asked = [stack for stack in STACKS if groups[0].label("scope") in (stack, "both")], 100 * target
+
+        def skipped(group: Group, own: Sequence[Stack] = own) -> Quantity:
+            return group.skipped(own, finder.sites)
+
+        def mean_missed(*shares: np.ndarray, asked: float = asked) -> np.ndarray:
+            return np.mean(shares, axis=0) - asked
+
+        missed = contrast(groups, skipped, mean_missed)
+        by_seed = [rate(skipped(group).counts.sum(axis=1)) - asked for group in groups]
+        spread = float(np.mean(by_seed, axis=0).std(ddof=1)) if len(groups[0].seeds) > 1 else None
+        found.append({"run": run, "target": target, "missed": recorded(missed), "spread": spread})
+    return found
+
+
+def run_name(group: Group) -> str:
+    return str(group.label("run")).partition("_sparsity")[0]
+
+
 def target_panel(rows: Sequence[dict[str, Any]], title: str, names: dict[str, str]) -> Panel:
-    """Achieved against target, over both tasks alike: the plans of transcription stand for both."""
-
-    def point(row: dict[str, Any]) -> Point:
-        return Point(x=100 * row["target"], y=row["achieved"]["value"], y_interval=pair(row["achieved"]))
-
-    met = sorted({100 * row["target"] for row in rows})
-    ideal = Line(name="as asked", points=[Point(x=target, y=target) for target in met], colour=GREY)
+    """Beside one another at each target."""
+    lines = []
+    for place, (run, name) in enumerate(names.items()):
+        shift = 1.4 * (place - (len(names) - 1) / 2)
+        points = [
+            Point(x=100 * row["target"] + shift, y=row["missed"]["value"], y_interval=pair(row["missed"]))
+            for row in rows
+            if row["run"] == run and row["missed"] is not None
+        ]
+        lines.append(Line(name=name, points=points, is_joined=False))
     return Panel(
         title=title,
-        x_axis="target, % of the sites",
-        y_axis="achieved by arg-max, %",
-        lines=[*lines_of(rows, names, "asr", point), ideal],
-        is_percent=True,
+        x_axis="target, % of the decoder's sites",
+        y_axis="achieved minus target, points",
+        lines=lines,
+        dense=Point(x=0.0, y=0.0),
+        dense_name="as asked",
     )
 
 
@@ -106,9 +147,9 @@ def quality_panel(rows: Sequence[dict[str, Any]], task: str, title: str, names: 
     metric = metric_of(task)
     lower = metric.name == "wer"
     return Panel(
-        title=f"{title}: {display_name(task)}",
+        title=f"{title}: {display_name(task)}".replace("\n", " "),
         x_axis="achieved sparsity of the decoder, %",
-        y_axis=f"{metric.name.upper()}, {'relative change in %; lower' if lower else 'change; higher'} is better",
+        y_axis=f"{metric.name.upper()}, {'relative %; lower' if lower else 'change; higher'} is better",
         lines=lines_of(compared, names, task, point),
         dense=Point(x=0.0, y=0.0),
     )

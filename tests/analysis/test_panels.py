@@ -35,6 +35,13 @@ def test_lines_have_their_values_intervals_and_one_colour_a_name() -> None:
     assert [text.get_text() for text in left.texts] == ["10 %"]
 
 
+@pytest.mark.parametrize(("y", "low", "floor"), [(1.0, 0.0, 0.0), (1.0, -1.0, -1.0), (-20.0, -22.0, -22.0)])
+def test_axes_begin_at_zero_only_where_nothing_is_below_it(y: float, low: float, floor: float) -> None:
+    line = Line(name="a", points=[Point(x=0, y=y, y_interval=(low, y + 1)), Point(x=1, y=0.0)])
+    (axes,) = line_panels([Panel(title="t", x_axis="x", y_axis="y", lines=[line])], title="all").axes
+    assert axes.get_ylim()[0] <= floor and (floor < 0 or axes.get_ylim()[0] == 0)
+
+
 def test_panels_without_a_point_are_left_out_and_none_at_all_is_an_error() -> None:
     empty = panel(Line(name="decoder", points=[]))
     figure = line_panels([empty, panel(Line(name="a", points=[Point(x=1, y=2)]))], title="t")

@@ -62,6 +62,8 @@ class Panel:
     lines: Sequence[Line]
     dense: Point | None = None
     """A level to compare with, drawn from side to side with its interval; its `x` does not count."""
+    dense_name: str = "dense"
+    """What that level is, in the legend."""
     is_percent: bool = False
     """Whether y goes from 0 to 100."""
     counts_x: bool = False
@@ -87,7 +89,7 @@ def line_panels(panels: Sequence[Panel], *, title: str, num_columns: int = 2) ->
     for axes, panel in zip(all_axes, panels, strict=False):
         for line in panel.lines:
             _draw_line(axes, line, names.index(line.name))
-        _draw_dense(axes, panel.dense)
+        _draw_dense(axes, panel.dense, panel.dense_name)
         _dress(axes, panel)
     handles: dict[str, object] = {}
     for axes in all_axes:
@@ -136,10 +138,10 @@ def _draw_interval(axes: Axes, point: Point, colour: str) -> None:
         axes.plot(point.x_interval, [point.y, point.y], **style)  # type: ignore[arg-type]
 
 
-def _draw_dense(axes: Axes, dense: Point | None) -> None:
+def _draw_dense(axes: Axes, dense: Point | None, name: str) -> None:
     if dense is None:
         return
-    axes.axhline(dense.y, color=GREY, linestyle="--", linewidth=1.3, label="dense", zorder=1)
+    axes.axhline(dense.y, color=GREY, linestyle="--", linewidth=1.3, label=name, zorder=1)
     if dense.y_interval is not None:
         axes.axhspan(*dense.y_interval, color=GREY, alpha=0.12, linewidth=0, zorder=0)
 
@@ -158,5 +160,11 @@ def _dress(axes: Axes, panel: Panel) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if panel.is_percent:
         axes.set_ylim(-4, 106)
-    elif axes.get_ylim()[0] < 0:  # nothing here is negative
+    elif axes.get_ylim()[0] < 0 <= _least(panel):  # margins reach below zero, values do not
         axes.set_ylim(bottom=0)
+
+
+def _least(panel: Panel) -> float:
+    """Return the lowest y of what is drawn, intervals included."""
+    points = [point for line in panel.lines for point in line.points] + ([panel.dense] if panel.dense else [])
+    return min(min((point.y, *(point.y_interval or ()))) for point in points)

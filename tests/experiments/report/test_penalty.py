@@ -48,5 +48,9 @@ def test_penalties_are_compared_by_what_they_reach(
     assert row["score"]["value"] == pytest.approx(wer_of(pruned))
     dense = min(wer_of(heard("ctx", "open")), wer_of(heard("dense", "open")))
     assert row["change"]["value"] == pytest.approx(100 * (wer_of(pruned) / dense - 1))
+    missed = {row["run"]: row for row in record["missed"]}["both"]
+    shares = [rows["both", task]["achieved"]["value"] for task in ("asr", "st_eng")]
+    assert missed["missed"]["value"] == pytest.approx(sum(shares) / 2 - 100 * missed["target"])
+    assert missed["spread"] is None, "of one seed"
     for name in ("targets", "quality"):
         assert (tmp_path / "results" / f"{name}.png").stat().st_size > 10_000
