@@ -14,6 +14,7 @@ BENCH = ROOT / "results" / "bench"
 WHISPER = ROOT / "results" / "whisper"
 SUMMARY = ROOT / "results" / "reference" / "summary.json"
 CONDITIONS = ROOT / "results" / "reference" / "conditions.json"
+CLAIMS = ROOT / "results" / "parliament" / "claims.json"
 TASKS = {"asr": ("transcription", "wer", "WER %"), "st_eng": ("translation into English", "bleu", "BLEU")}
 PEERS = {
     "transformers": "transformers",
@@ -112,6 +113,35 @@ def budgets(conditions: Record) -> str:
             cells.append(f"{row['value']:.1f} ({change or f'{low:.1f} to {high:.1f}'})")
         lines.append(f"| {SPLITS[split]}{GROUPS[group]}, {name}, {unit} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def claims(found: Sequence[Record]) -> str:
+    """Return the table of claims: a line a claim, with what was measured of its first part."""
+    lines = ["| | claim | first measured | | verdict |", "|---|---|---|---|---|"]
+    for claim in found:
+        first = claim["parts"][0]
+        line = [claim["number"], claim["text"], first["says"], _estimate(first), f"**{claim['verdict']}**"]
+        lines.append(f"| {' | '.join(line)} |")
+    return "\n".join(lines)
+
+
+def claims_in_full(found: Sequence[Record]) -> str:
+    """Return the table of claims with every part."""
+    lines = ["| | measured | value (95 % interval) | verdict |", "|---|---|---|---|"]
+    for claim in found:
+        lines.append(f"| **{claim['number']}** | **{claim['text']}** | | **{claim['verdict']}** |")
+        for part in claim["parts"]:
+            says = part["says"] if part["estimate"] else f"{part['says']} (needs {part['needs']})"
+            lines.append(f"| | {says} | {_estimate(part)} | {part['verdict']} |")
+    return "\n".join(lines)
+
+
+def _estimate(part: Record) -> str:
+    if part["estimate"] is None:
+        return "not measured"
+    interval = part["estimate"]["interval"]
+    told = f" ({interval['low']:.1f} to {interval['high']:.1f})" if interval else ""
+    return f"{part['estimate']['value']:.1f}{told}{part['unit']}"
 
 
 def speed() -> str:
@@ -296,7 +326,9 @@ def main() -> None:
         "per-language": per_language(summary),
         "budgets": budgets(json.loads(CONDITIONS.read_text(encoding="utf-8"))),
     }
-    _rewrite(ROOT / "README.md", readme)
+    said = json.loads(CLAIMS.read_text(encoding="utf-8"))
+    _rewrite(ROOT / "README.md", readme | {"claims": claims(said)})
+    _rewrite(ROOT / "docs" / "study.md", {"claims-in-full": claims_in_full(said)})
     _rewrite(ROOT / "docs" / "benchmarks.md", {"against-espnet": against_espnet(), "engine-alone": engine_alone()})
 
 

@@ -42,6 +42,22 @@ def test_axes_begin_at_zero_only_where_nothing_is_below_it(y: float, low: float,
     assert axes.get_ylim()[0] <= floor and (floor < 0 or axes.get_ylim()[0] == 0)
 
 
+def test_labels_and_legends_keep_clear_of_one_another() -> None:
+    near = [Point(x=10, y=5, label="a"), Point(x=10.1, y=5, label="b"), Point(x=50, y=5, label="c")]
+    lines = [Line(name=f"{letter * 60}", points=near) for letter in "xyz"]
+    figure = line_panels([panel(*lines)], title="Quality")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["a", "c"]
+    assert figure.legends[0]._ncols == 1  # type: ignore[attr-defined]
+
+
+def test_a_logarithmic_axis_is_marked_in_plain_numbers() -> None:
+    line = Line(name="a", points=[Point(x=0, y=11), Point(x=1, y=150)])
+    figure = line_panels([panel(line, is_log=True)], title="WER")
+    figure.draw_without_rendering()
+    marks = {label.get_text() for label in figure.axes[0].get_yticklabels()}
+    assert {"20", "50", "100"} <= marks
+
+
 def test_panels_without_a_point_are_left_out_and_none_at_all_is_an_error() -> None:
     empty = panel(Line(name="decoder", points=[]))
     figure = line_panels([empty, panel(Line(name="a", points=[Point(x=1, y=2)]))], title="t")

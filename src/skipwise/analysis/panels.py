@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from skipwise.analysis.figure import BLUE, GREEN, GREY, INK, ORANGE, PALE, new_figure
 from skipwise.errors import SkipwiseError
@@ -17,6 +17,11 @@ from skipwise.errors import SkipwiseError
 VERMILION, PURPLE, SKY = "#D55E00", "#CC79A7", "#56B4E9"
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, INK)
 """Okabe and Ito 2008, in the order in which they are used where nothing else is asked for."""
+_LABEL_POINTS = (22.0, 9.0)
+"""Width and height of a label."""
+_LEGEND_IN = (0.7, 0.078)
+"""Inches in a legend: of a mark with its gaps, and of a letter."""
+_LOG_MARKS = (1.0, 2.0, 3.0, 5.0)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -66,6 +71,8 @@ class Panel:
     """What that level is, in the legend."""
     is_percent: bool = False
     """Whether y goes from 0 to 100."""
+    is_log: bool = False
+    """Whether equal ratios of y are equally far apart: for values above 0 that go from little to very much."""
     counts_x: bool = False
     """Whether x counts something, such as layers: marks stand at whole numbers alone."""
 
@@ -91,6 +98,7 @@ def line_panels(panels: Sequence[Panel], *, title: str, num_columns: int = 2) ->
             _draw_line(axes, line, names.index(line.name))
         _draw_dense(axes, panel.dense, panel.dense_name)
         _dress(axes, panel)
+        _label(axes, panel)
     handles: dict[str, object] = {}
     for axes in all_axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -99,7 +107,7 @@ def line_panels(panels: Sequence[Panel], *, title: str, num_columns: int = 2) ->
         list(handles.values()),  # type: ignore[arg-type]
         list(handles),
         loc="outside lower center",
-        ncols=min(len(handles), 2 + num_columns),
+        ncols=_num_legend_columns(handles, num_columns, figure.get_figwidth()),
         frameon=False,
         fontsize=8.5,
     )
@@ -126,8 +134,6 @@ def _draw_line(axes: Axes, line: Line, index: int) -> None:
     )
     for point in line.points:
         _draw_interval(axes, point, colour)
-        if point.label:
-            axes.annotate(point.label, (point.x, point.y), (5, 4), textcoords="offset points", fontsize=7.5, color=GREY)
 
 
 def _draw_interval(axes: Axes, point: Point, colour: str) -> None:
@@ -158,10 +164,32 @@ def _dress(axes: Axes, panel: Panel) -> None:
     axes.margins(x=0.08, y=0.12)
     if panel.counts_x:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if panel.is_percent:
+    if panel.is_log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=_LOG_MARKS))
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_locator(NullLocator())
+    elif panel.is_percent:
         axes.set_ylim(-4, 106)
     elif axes.get_ylim()[0] < 0 <= _least(panel):  # margins reach below zero, values do not
         axes.set_ylim(bottom=0)
+
+
+def _label(axes: Axes, panel: Panel) -> None:
+    """Write each point's label beside it, but for one that would lie on another."""
+    taken: list[tuple[float, float]] = []
+    for point in (point for line in panel.lines for point in line.points if point.label):
+        x, y = axes.transData.transform((point.x, point.y)) * 72 / axes.figure.dpi
+        if all(abs(x - left) > _LABEL_POINTS[0] or abs(y - low) > _LABEL_POINTS[1] for left, low in taken):
+            taken.append((x, y))
+            axes.annotate(point.label, (point.x, point.y), (5, 4), textcoords="offset points", fontsize=7.5, color=GREY)
+
+
+def _num_legend_columns(names: Iterable[str], num_columns: int, width_in: float) -> int:
+    """As many as there is room for, by the longest name."""
+    lengths = [len(name) for name in names]
+    room = int(width_in / (_LEGEND_IN[0] + _LEGEND_IN[1] * max(lengths)))
+    return max(1, min(len(lengths), 2 + num_columns, room))
 
 
 def _least(panel: Panel) -> float:

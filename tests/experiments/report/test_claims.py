@@ -229,7 +229,8 @@ def test_controls_that_learn_no_mask_are_beaten_or_not(errors: float) -> None:
         dense(errors=errors, run="shallow", num_sites=len(SITES) - 6),
         sample(errors=errors, target=0.7, condition="knock_out", run="dense", predictor="none"),
     ]
-    found = claims(dense(), sample(target=0.7), *controls)["ours, controls"]
+    of_shallow = sample(target=0.7, condition="knock_out", run="shallow", predictor="none", num_sites=len(SITES) - 6)
+    found = claims(dense(), sample(target=0.7), *controls, of_shallow)["ours, controls"]
     assert len(found.parts) == len(controls)
     wins = [part.verdict for part in found.parts]
     assert wins == ["supported" if errors > 10 else "not supported"] * len(controls)

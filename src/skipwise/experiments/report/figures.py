@@ -39,6 +39,8 @@ _NAMES: dict[Scope, str] = {"decoder": "decoder", "encoder": "encoder", "both": 
 _APART = 0.05
 """Lines that run over layers stand so far apart that equal ones do not hide one another."""
 _OPEN_FROM = 0.5
+_MUCH = 4.0
+"""An error rate so many times another's leaves no room for differences but on a logarithmic axis."""
 
 
 @final
@@ -65,16 +67,17 @@ def quality_against_sparsity(finder: Finder) -> Picture:
             steps = finder.pruned(task, scope, granularity="step")
             lines += [
                 _sparsity_line(finder, joint, _NAMES[scope], colour),
-                _sparsity_line(finder, any_budget, f"{_NAMES[scope]}, one adapter for any budget", colour),
-                _sparsity_line(finder, alone, f"{_NAMES[scope]}, one task", colour, joined=False),
-                _sparsity_line(finder, steps, f"{_NAMES[scope]}, step plans", colour, joined=False),
+                _sparsity_line(finder, any_budget, f"{_NAMES[scope]}, any budget", colour, filled=False),
+                _sparsity_line(finder, alone, f"{_NAMES[scope]}, one task", colour, joined=False, filled=False),
+                _sparsity_line(finder, steps, f"{_NAMES[scope]}, step plans", colour, joined=False, filled=False),
             ]
         lines = [line for line in lines if line.points]
         panels.append(_quality_panel(finder, task, lines, "achieved sparsity of the gated stacks, %"))
     return Picture(
         name="quality_sparsity",
         caption="Quality against what was skipped. Bars and band: 95 % intervals over speakers and seeds. Dense: the "
-        "better of the gated weights with everything open and of a run without gates.",
+        "better of the gated weights with everything open and of a run without gates. Hollow: one adapter for any "
+        "budget, one task, step plans.",
         figure=_drawn(panels, "Quality against sparsity"),
         needs="runs with gates.predictor mlp on encoder, decoder or both",
     )
@@ -230,7 +233,9 @@ def plans_in_two_dimensions(finder: Finder) -> Picture:
     )
 
 
-def _sparsity_line(finder: Finder, groups: Sequence[Group], name: str, colour: str, *, joined: bool = True) -> Line:
+def _sparsity_line(
+    finder: Finder, groups: Sequence[Group], name: str, colour: str, *, joined: bool = True, filled: bool = True
+) -> Line:
     points = []
     for group in groups:
         quality, skipped = group.estimate(group.quality()), finder.skipped(group)
@@ -240,7 +245,7 @@ def _sparsity_line(finder: Finder, groups: Sequence[Group], name: str, colour: s
             )
         )
     points.sort(key=lambda point: point.x)
-    return Line(name=name, points=points, colour=colour, is_joined=joined, is_filled=joined)
+    return Line(name=name, points=points, colour=colour, is_joined=joined, is_filled=filled)
 
 
 def _time_points(groups: Sequence[Group]) -> list[Point]:
@@ -263,7 +268,7 @@ def _time_points(groups: Sequence[Group]) -> list[Point]:
 def _control_name(finder: Finder, group: Group) -> str:
     """What stands beside input-aware gates is called: a control, or step plans; nothing for what is neither."""
     names = {"static": "static mask", "random": "random plans", "layer_drop": "layer drop", "table": "table"}
-    if group.condition == "knock_out":
+    if group in finder.knocked_out(group.task):
         return "knock-out order"
     if group.label("granularity") == "step":
         return "step plans" if group.condition == "pruned" else ""
@@ -279,7 +284,15 @@ def _quality_panel(finder: Finder, task: str, lines: Sequence[Line], x_axis: str
     dense = finder.dense(groups[0]) if groups else None
     level = None if dense is None else _point(0.0, dense.estimate(dense.quality()))
     metric = "WER, % of words (lower is better)" if task == "asr" else "BLEU (higher is better)"
-    return Panel(title=display_name(task).replace("\n", " "), x_axis=x_axis, y_axis=metric, lines=lines, dense=level)
+    scores = [point.y for line in lines for point in line.points]
+    return Panel(
+        title=display_name(task).replace("\n", " "),
+        x_axis=x_axis,
+        y_axis=metric,
+        lines=lines,
+        dense=level,
+        is_log=task == "asr" and min(scores, default=0.0) > 0 and max(scores) > _MUCH * min(scores),
+    )
 
 
 def _layer_panel(finder: Finder, group: Group, stack: Stack, title: str) -> Panel:

@@ -69,6 +69,14 @@ class Finder:
         ]
         return sorted(found, key=lambda group: group.asked or 0.0)
 
+    def knocked_out(self, task: str) -> list[Group]:
+        """Return the groups that close what harms least on dev, of the base that gates are put on."""
+        return [
+            group
+            for group in self.groups
+            if (group.task, group.condition) == (task, "knock_out") and group.label("run") in self._dense_runs()
+        ]
+
     @cached_property
     def _usual_base(self) -> str:
         """How most runs with gates train their base."""

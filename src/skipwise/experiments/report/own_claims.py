@@ -98,11 +98,7 @@ def _controls(finder: Finder) -> Iterator[Part]:
             for kind, name in _CONTROLS.items()
             for group in finder.pruned(task, "decoder", predictor=kind)
         ]
-        found += [
-            ("closing what harms least on dev", group)
-            for group in finder.groups
-            if (group.task, group.condition) == (task, "knock_out")
-        ]
+        found += [("closing what harms least on dev", group) for group in finder.knocked_out(task)]
         gates = finder.pruned(task, "decoder")
         for name, control in found:
             own = nearest(gates, control.asked or 0.0)
