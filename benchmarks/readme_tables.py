@@ -116,11 +116,11 @@ def budgets(conditions: Record) -> str:
 
 
 def claims(found: Sequence[Record]) -> str:
-    """Return the table of claims: a line a claim, with what was measured of its first part."""
-    lines = ["| | claim | first measured | | verdict |", "|---|---|---|---|---|"]
+    """Return the table of claims: a line a claim, with the first measurement that its verdict comes from."""
+    lines = ["| | claim | verdict | by | |", "|---|---|---|---|---|"]
     for claim in found:
-        first = claim["parts"][0]
-        line = [claim["number"], claim["text"], first["says"], _estimate(first), f"**{claim['verdict']}**"]
+        deciding = next(part for part in claim["parts"] if part["verdict"] == claim["verdict"])
+        line = [claim["number"], claim["text"], f"**{claim['verdict']}**", deciding["says"], _estimate(deciding)]
         lines.append(f"| {' | '.join(line)} |")
     return "\n".join(lines)
 

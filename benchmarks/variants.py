@@ -10,6 +10,7 @@ open, or the run without gates), and from the run `--against`. Intervals are a p
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,12 +82,17 @@ def figure_of(rows: Sequence[dict[str, Any]], tasks: Sequence[str], against: str
     for own, (task, change) in zip(axes, panels, strict=True):
         lower = task == "asr"
         draw(own, [row for row in rows if row["task"] == task], runs, change)
-        told = CHANGES[change].format(against=against)
+        told = CHANGES[change].format(against=spoken(against))
         own.set_title(f"{display_name(task)}\n{told}".replace("\ninto", " into"), loc="left", fontsize=9, color=INK)
         own.set_xlabel("WER, relative %; lower is better" if lower else "BLEU; higher is better", fontsize=8, color=INK)
-    axes[0].set_yticks(range(len(runs)), [run.replace("_", " ") for run in runs], fontsize=8, color=INK)
+    axes[0].set_yticks(range(len(runs)), [spoken(run) for run in runs], fontsize=8, color=INK)
     axes[0].invert_yaxis()
     return figure
+
+
+def spoken(run: str) -> str:
+    """A run's name as one reads it: `static_learning_rate-0.2` is a value of a key."""
+    return re.sub(r"-(?=[\d.])", " ", run.replace("_", " "))
 
 
 def draw(axes: Axes, rows: Sequence[dict[str, Any]], runs: Sequence[str], change: str) -> None:
