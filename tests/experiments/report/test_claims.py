@@ -176,6 +176,12 @@ def test_the_task_decides_most_where_shuffling_it_costs_most(by_task: float, ver
         for level, errors in (("task", by_task), ("language", 15.0), ("speech", 12.0))
     ]
     assert claims(dense(), *shuffled)["4b"].verdict == verdict
+    plain = [sample(errors=10.0, task=task) for task in ("asr", "st_eng")]
+    with_plain = claims(dense(), *shuffled, *plain)["4b"]
+    assert with_plain.verdict == verdict and len(with_plain.parts) == 6
+    assert with_plain.parts[0].says == "WER lost by shuffling the task, above 0"
+    assert with_plain.parts[0].estimate is not None
+    assert with_plain.parts[0].estimate.value == pytest.approx(by_task - 10, abs=0.1)
 
 
 def test_pruning_the_decoder_pays_where_it_loses_less_in_less_time() -> None:

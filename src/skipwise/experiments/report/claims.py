@@ -184,6 +184,9 @@ def _task_decides(finder: Finder) -> tuple[Part, ...]:
     needs = "mlp gates at 50 % on both tasks, with evaluation.shuffle: [speech, language, task]"
     for task in finder.tasks:
         by_task = _shuffled(finder, task, "task")
+        if by_task is not None and (plain := finder.unshuffled(by_task)) is not None:
+            lost = contrast_of(plain, by_task, Group.quality, worse_by(task))
+            parts.append(above(f"{metric_name(task)} lost by shuffling the task, above 0", lost, 0.0))
         for level in ("language", "speech"):
             lost = contrast_of(_shuffled(finder, task, level), by_task, Group.quality, worse_by(task))
             says = f"{metric_name(task)} lost by shuffling the task beyond shuffling the {level}, above 0"

@@ -69,6 +69,16 @@ class Finder:
         ]
         return sorted(found, key=lambda group: group.asked or 0.0)
 
+    def unshuffled(self, shuffled: Group) -> Group | None:
+        """Return the group of a shuffle test's own gates with their own input."""
+        found = [
+            group
+            for group in self.groups
+            if (group.condition, group.task, group.asked) == ("pruned", shuffled.task, shuffled.asked)
+            and group.label("run") == shuffled.label("run")
+        ]
+        return found[0] if found else None
+
     def knocked_out(self, task: str) -> list[Group]:
         """Return the groups that close what harms least on dev, of the base that gates are put on."""
         return [
