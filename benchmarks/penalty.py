@@ -25,14 +25,12 @@ from skipwise.analysis.names import display_name
 from skipwise.analysis.panels import Line, Panel, Point, line_panels
 from skipwise.atomic import atomic_write
 from skipwise.cli.tables import make_console
-from skipwise.evaluation.resamples import Quantity, rate
+from skipwise.evaluation.resamples import rate
 from skipwise.experiments.report.finder import Finder
 from skipwise.experiments.report.groups import Group, contrast
 from skipwise.experiments.report.load import load_sweep_data
 from skipwise.experiments.report.records import recorded, shown, sweep_record
 from skipwise.experiments.sweep.results import metric_of
-from skipwise.gating import Stack
-from skipwise.gating.sites import STACKS
 
 FORMS = ("absolute", "squared", "both", "lagrangian")
 BASES = {"both": "full", "lora": "LoRA", "frozen": "frozen"}
@@ -99,16 +97,12 @@ def missed_rows(finder: Finder) -> list[dict[str, Any]]:
             by_run[run_name(group), group.label("target")].append(group)
     found = []
     for (run, target), groups in sorted(by_run.items()):
-        own, asked = [stack for stack in STACKS if groups[0].label("scope") in (stack, "both")], 100 * target
 
-        def skipped(group: Group, own: Sequence[Stack] = own) -> Quantity:
-            return group.skipped(own, finder.sites)
+        def mean_missed(*shares: np.ndarray, target: float = target) -> np.ndarray:
+            return np.mean(shares, axis=0) - 100 * target
 
-        def mean_missed(*shares: np.ndarray, asked: float = asked) -> np.ndarray:
-            return np.mean(shares, axis=0) - asked
-
-        missed = contrast(groups, skipped, mean_missed)
-        by_seed = [rate(skipped(group).counts.sum(axis=1)) - asked for group in groups]
+        missed = contrast(groups, finder.skips, mean_missed)
+        by_seed = [rate(finder.skips(group).counts.sum(axis=1)) for group in groups]
         spread = float(np.mean(by_seed, axis=0).std(ddof=1)) if len(groups[0].seeds) > 1 else None
         found.append({"run": run, "target": target, "missed": recorded(missed), "spread": spread})
     return found

@@ -33,6 +33,14 @@ class Quantity:
     counts: Int[np.ndarray, "seeds utterances counts"]
     score: Score
 
+    def total(self) -> Float[np.ndarray, " 1"]:
+        """Return the score of all utterances and seeds together."""
+        return self.score(self.counts.sum(axis=(0, 1))[None])
+
+    def value(self) -> float:
+        """Return that score as a number: an estimate without the draws that its interval takes."""
+        return float(self.total().item())
+
 
 @final
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class Resamples:
         """Return the score of one quantity, or what `combine` makes of the scores of several."""
         made = combine or _itself
         with np.errstate(divide="ignore", invalid="ignore"):  # of nothing: told as no interval
-            value = made(*(q.score(q.counts.sum(axis=(0, 1))[None]) for q in quantities)).item()
+            value = made(*(q.total() for q in quantities)).item()
             if self._num_speakers < 2:
                 return Estimate(value, None)
             drawn = made(*(q.score(self._sums(q.counts)) for q in quantities))

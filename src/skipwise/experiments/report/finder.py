@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float
 
-from skipwise.evaluation.resamples import Estimate
+from skipwise.evaluation.resamples import Estimate, Quantity
 from skipwise.experiments.report.groups import Group, contrast, group_samples
 from skipwise.experiments.report.load import SweepData
 from skipwise.gating import GateSite, Scope, Stack
@@ -108,7 +108,7 @@ class Finder:
             and (group.label("run") == like.label("run") or group.label("run") in self._dense_runs())
         ]
         sign = 1 if like.task == "asr" else -1
-        return min(candidates, key=lambda group: sign * _value(group), default=None)
+        return min(candidates, key=lambda group: sign * group.quality().value(), default=None)
 
     def change(self, group: Group, *, relative: bool = False) -> Estimate | None:
         """Return a group's quality minus dense; relative in percent of dense."""
@@ -122,8 +122,12 @@ class Finder:
 
     def skipped(self, group: Group, stacks: Sequence[Stack] = STACKS) -> Estimate:
         """Return the achieved sparsity in percent of the sites of the stacks that a group gates."""
+        return group.estimate(self.skips(group, stacks))
+
+    def skips(self, group: Group, stacks: Sequence[Stack] = STACKS) -> Quantity:
+        """Return what `skipped` estimates."""
         own = [stack for stack in stacks if group.label("scope") in (stack, "both")]
-        return group.estimate(group.skipped(own or STACKS, self.sites))
+        return group.skipped(own or STACKS, self.sites)
 
     def _dense_runs(self) -> set[str]:
         """Runs without gates of the base that most cells have: those of another shape are controls of their own."""
@@ -141,11 +145,6 @@ def nearest(groups: Sequence[Group], asked: float) -> Group | None:
     """Return the group that was asked for about as much; None if there is none."""
     found = min(groups, key=lambda group: abs((group.asked or 0.0) - asked), default=None)
     return found if found is not None and abs((found.asked or 0.0) - asked) <= _ABOUT else None
-
-
-def _value(group: Group) -> float:
-    quality = group.quality()
-    return float(quality.score(quality.counts.sum(axis=(0, 1))[None]).item())
 
 
 def _difference(before: Scores, after: Scores) -> Scores:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from skipwise.experiments.report.finder import Finder, nearest
 from skipwise.experiments.report.groups import Group
@@ -123,8 +124,8 @@ def _beaten(finder: Finder, task: str, own: Group, control: Group, name: str, wh
 
 
 def _time(group: Group) -> float:
-    return group.estimate(group.time()).value
+    return group.time().value()
 
 
 def _prefixed(told: str, part: Part) -> Part:
-    return Part(**(vars(part) | {"says": f"{told} {part.says}"}))
+    return replace(part, says=f"{told} {part.says}")
