@@ -18,6 +18,8 @@ from typing import Annotated
 import typer
 
 from skipwise.atomic import atomic_write
+from skipwise.cli.main import run_script
+from skipwise.errors import SkipwiseError
 from skipwise.experiments.sweep.cells import RUNS_FOLDER
 from skipwise.experiments.sweep.folder import CELL_FILE, ROWS_FILE, SWEEP_FILE, SYSTEMS_FILE
 from skipwise.experiments.sweep.rows import TidyRow, read_rows
@@ -32,6 +34,8 @@ def main(
     archive: Annotated[Path, typer.Argument(help="File to write.")],
 ) -> None:
     """Write the cells that are done."""
+    if not (sweep / SWEEP_FILE).is_file():
+        raise SkipwiseError(f"{sweep} is no folder of a sweep: it has no {SWEEP_FILE}. Give the `output` of its YAML.")
     cells = sorted(rows.parent for rows in (sweep / RUNS_FOLDER).glob(f"*/{ROWS_FILE}"))
     with atomic_write(archive, "wb") as file, tarfile.open(fileobj=file, mode="w:xz", preset=9) as packed:
         add(packed, SWEEP_FILE, (sweep / SWEEP_FILE).read_bytes())
@@ -57,4 +61,4 @@ def add(packed: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -24,6 +24,7 @@ from skipwise.analysis.figure import save_png
 from skipwise.analysis.names import display_name
 from skipwise.analysis.panels import Line, Panel, Point, line_panels
 from skipwise.atomic import atomic_write
+from skipwise.cli.main import run_script
 from skipwise.cli.tables import make_console
 from skipwise.evaluation.resamples import rate
 from skipwise.experiments.report.finder import Finder
@@ -166,4 +167,4 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

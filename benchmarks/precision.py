@@ -18,6 +18,7 @@ import typer
 from rich.progress import Progress
 
 from skipwise.atomic import atomic_write
+from skipwise.cli.main import run_script
 from skipwise.cli.tables import make_console
 from skipwise.data.layouts import read_data
 from skipwise.decoding import DecodeOptions
@@ -78,4 +79,4 @@ def _record(comparison: Comparison) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -27,6 +27,7 @@ from skipwise.analysis.figure import save_png
 from skipwise.analysis.gate_map import gate_map
 from skipwise.analysis.quality import panels_of, quality_bars
 from skipwise.atomic import atomic_write
+from skipwise.cli.main import run_script
 from skipwise.cli.tables import make_console, print_evaluation
 from skipwise.data.layouts import read_data
 from skipwise.data.manifest import Utterance
@@ -167,4 +168,4 @@ def commit() -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

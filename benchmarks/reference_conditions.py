@@ -29,6 +29,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from skipwise.atomic import atomic_write
+from skipwise.cli.main import run_script
 from skipwise.data.layouts import read_data
 from skipwise.data.sidecar import SegmentFacts
 from skipwise.decoding import DecodeOptions
@@ -292,4 +293,4 @@ def write(output: Path, record: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -23,6 +23,7 @@ from rich.table import Table
 from skipwise.analysis.figure import BLUE, GREY, INK, PALE, new_figure, save_png
 from skipwise.analysis.names import display_name
 from skipwise.atomic import atomic_write
+from skipwise.cli.main import run_script
 from skipwise.cli.tables import make_console
 from skipwise.errors import SkipwiseError
 from skipwise.experiments.report.finder import Finder
@@ -127,4 +128,4 @@ def table(rows: Sequence[dict[str, Any]], against: str) -> Table:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 import skipwise
-from skipwise.cli.main import Commands, app, main, run
+from skipwise.cli.main import Commands, app, main, run, run_script
 from skipwise.errors import SkipwiseError, SkipwiseWarning
 
 ENVIRONMENT = {**os.environ, "NO_COLOR": "1"}
@@ -155,3 +155,18 @@ print(sorted({"transformers", "torch._dynamo", "peft", "scipy", "matplotlib"} & 
 """
     done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n"), done.stdout
+
+
+def test_a_script_ends_as_a_command_does(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def script(share: float) -> None:
+        raise SkipwiseError(f"share must be in [0, 1), got {share:g}.")
+
+    for arguments, message in (
+        (["2"], "Error: share must be in [0, 1), got 2.\n"),
+        ([], "Usage: python benchmarks/some.py [OPTIONS]"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["benchmarks/some.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run_script(script)
+        assert ended.value.code == 2
+        assert capsys.readouterr().err.startswith(message)

@@ -6,9 +6,9 @@ The command modules are imported to print the help, so they keep torch and the l
 import errno
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -84,11 +84,18 @@ def main() -> None:
     sys.exit(run(app))
 
 
-def run(application: typer.Typer) -> int:
+def run_script(command: Callable[..., None]) -> NoReturn:
+    """Run a script's one command as `skipwise` runs its own: what a user can get wrong is one line, no traceback."""
+    application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    application.command()(command)
+    sys.exit(run(application, name=f"python {sys.argv[0]}"))
+
+
+def run(application: typer.Typer, name: str = "skipwise") -> int:
     """The exit code of one call with `sys.argv`; what a user can get wrong becomes one line on stderr, no traceback."""
     with _one_line_warnings():
         try:
-            application(prog_name="skipwise")
+            application(prog_name=name)
         except SystemExit as ended:  # typer always leaves this way
             return _told_code(ended.code)
         except KeyboardInterrupt:

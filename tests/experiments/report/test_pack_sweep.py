@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from benchmarks.pack_sweep import main
 
+from skipwise.errors import SkipwiseError
 from skipwise.experiments.report.claims import claims_of
 from skipwise.experiments.report.finder import Finder
 from skipwise.experiments.report.load import load_sweep_data
@@ -36,3 +37,9 @@ def test_what_is_brought_back_says_the_same(
         assert CellFolder(again / "runs" / name).state() == "done", "a sweep goes on after it"
         rows = list(read_rows(again / "runs" / name / "rows.jsonl"))
         assert rows and all(row["hypothesis"] == row["reference"] == "" for row in rows)
+
+
+def test_a_folder_of_something_else_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SkipwiseError, match=r"is no folder of a sweep: it has no sweep\.json"):
+        main(tmp_path, tmp_path / "cells.tar.xz")
+    assert not list(tmp_path.iterdir())
