@@ -19,6 +19,11 @@ COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, INK)
 """Okabe and Ito 2008, in the order in which they are used where nothing else is asked for."""
 _LABEL_POINTS = (22.0, 9.0)
 """Width and height of a label."""
+_MARK_POINTS = 6.0
+_SIDES = ((True, True), (False, False), (True, False), (False, True))
+"""Where a label may stand: to the right of its point, and above it?"""
+_Box = tuple[float, float, float, float]
+"""Left, bottom, width and height, in points."""
 _LEGEND_IN = (0.7, 0.078)
 """Inches in a legend: of a mark with its gaps, and of a letter."""
 _LOG_MARKS = (1.0, 2.0, 3.0, 5.0)
@@ -98,7 +103,6 @@ def line_panels(panels: Sequence[Panel], *, title: str, num_columns: int = 2) ->
             _draw_line(axes, line, names.index(line.name))
         _draw_dense(axes, panel.dense, panel.dense_name)
         _dress(axes, panel)
-        _label(axes, panel)
     handles: dict[str, object] = {}
     for axes in all_axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -112,6 +116,9 @@ def line_panels(panels: Sequence[Panel], *, title: str, num_columns: int = 2) ->
         fontsize=8.5,
     )
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
+    figure.draw_without_rendering()  # only now is known how far apart points are
+    for axes, panel in zip(all_axes, panels, strict=False):
+        _label(axes, panel, names)
     return figure
 
 
@@ -175,14 +182,37 @@ def _dress(axes: Axes, panel: Panel) -> None:
         axes.set_ylim(bottom=0)
 
 
-def _label(axes: Axes, panel: Panel) -> None:
-    """Write each point's label beside it, but for one that would lie on another."""
-    taken: list[tuple[float, float]] = []
-    for point in (point for line in panel.lines for point in line.points if point.label):
-        x, y = axes.transData.transform((point.x, point.y)) * 72 / axes.figure.dpi
-        if all(abs(x - left) > _LABEL_POINTS[0] or abs(y - low) > _LABEL_POINTS[1] for left, low in taken):
-            taken.append((x, y))
-            axes.annotate(point.label, (point.x, point.y), (5, 4), textcoords="offset points", fontsize=7.5, color=GREY)
+def _label(axes: Axes, panel: Panel, names: Sequence[str]) -> None:
+    """Write each point's label in its line's colour at the first of four sides that is free, if one is."""
+    width, height = _LABEL_POINTS
+
+    def place(point: Point) -> tuple[float, float]:
+        return tuple(axes.transData.transform((point.x, point.y)) * 72 / axes.figure.dpi)
+
+    floor = axes.get_window_extent().y0 * 72 / axes.figure.dpi
+    points = [(line, point) for line in panel.lines for point in line.points]
+    taken = [
+        (x - _MARK_POINTS / 2, y - _MARK_POINTS / 2, _MARK_POINTS, _MARK_POINTS)
+        for x, y in map(place, (p for _, p in points))
+    ]
+    for line, point in points:
+        if not point.label:
+            continue
+        x, y = place(point)
+        for right, up in _SIDES:
+            offset = (4 if right else -4 - width, 3 if up else -3 - height)
+            box = (x + offset[0], y + offset[1], width, height)
+            if box[1] >= floor and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                colour = line.colour or COLOURS[names.index(line.name) % len(COLOURS)]
+                axes.annotate(
+                    point.label, (point.x, point.y), offset, textcoords="offset points", fontsize=7.5, color=colour
+                ).set_in_layout(False)
+                break
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return all(one[i] < other[i] + other[i + 2] and other[i] < one[i] + one[i + 2] for i in (0, 1))
 
 
 def _num_legend_columns(names: Iterable[str], num_columns: int, width_in: float) -> int:
