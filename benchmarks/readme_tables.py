@@ -14,6 +14,7 @@ BENCH = ROOT / "results" / "bench"
 WHISPER = ROOT / "results" / "whisper"
 SUMMARY = ROOT / "results" / "reference" / "summary.json"
 CONDITIONS = ROOT / "results" / "reference" / "conditions.json"
+BOTH = ROOT / "results" / "both"
 CLAIMS = ROOT / "results" / "parliament" / "claims.json"
 TASKS = {"asr": ("transcription", "wer", "WER %"), "st_eng": ("translation into English", "bleu", "BLEU")}
 PEERS = {
@@ -96,13 +97,13 @@ def per_language(summary: Record) -> str:
     return "\n".join(lines)
 
 
-def budgets(conditions: Record) -> str:
+def budgets(conditions: Record, *, groups: Mapping[str, str] = GROUPS, names: Mapping[str, str] = {}) -> str:
     """Return the table of budgets: a line a split, group and task, a column a system, each beside the dense one."""
     rows = {(row["split"], row["group"], row["task"], row["system"]): row for row in conditions["scores"]}
     systems = list(dict.fromkeys(system for *_, system in rows))
-    lines = ["| | " + " | ".join(systems) + " |", "|---|" + "---|" * len(systems)]
+    lines = ["| | " + " | ".join(names.get(s, s) for s in systems) + " |", "|---|" + "---|" * len(systems)]
     for split, group, task in dict.fromkeys(key[:3] for key in rows):
-        if group not in GROUPS or (split != "test" and group != "all"):
+        if group not in groups or (split != "test" and group != "all"):
             continue
         found = [rows[split, group, task, system] for system in systems]
         name, _, unit = TASKS[task]
@@ -111,7 +112,36 @@ def budgets(conditions: Record) -> str:
             low, high = row.get("difference_interval") or row["interval"]
             change = f"{row['difference']:+.1f}, {low:+.1f} to {high:+.1f}" if "difference" in row else ""
             cells.append(f"{row['value']:.1f} ({change or f'{low:.1f} to {high:.1f}'})")
-        lines.append(f"| {SPLITS[split]}{GROUPS[group]}, {name}, {unit} | " + " | ".join(cells) + " |")
+        lines.append(f"| {SPLITS[split]}{groups[group]}, {name}, {unit} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def tradeoffs(found: Mapping[str, Record]) -> str:
+    """Return the table of budgets on both stacks by kind of input: closed, time and what it costs."""
+    head = ["input", "asked", "closed of encoder, decoder", "whole time", "WER %", "change, % of it", "BLEU", "change"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for kind, record in found.items():
+        for point in record["points"]:
+            evaluated, changed = point["evaluation"]["per_task"], point["differences"]["per_task"]
+            cells = [
+                kind,
+                "dense",
+                "",
+                "1",
+                f"{evaluated['asr']['wer']:.1f}",
+                "",
+                f"{evaluated['st_eng']['bleu']:.1f}",
+                "",
+            ]
+            if point["sparsity"] is not None:
+                cells[1] = f"{point['sparsity']:.0%}"
+                cells[2] = ", ".join(f"{point['achieved'][stack]:.0%}" for stack in ("encoder", "decoder"))
+                cells[3] = _ratio({"median": point["time_ratio"], "interval": point["time_ratio_interval"]})
+                wer, bleu = changed["asr"]["wer"], changed["st_eng"]["bleu"]
+                low, high = wer["relative_interval"]
+                cells[5] = f"{wer['relative']:+.1f} ({low:+.1f} to {high:+.1f})"
+                cells[7] = _signed(bleu)
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -328,7 +358,15 @@ def main() -> None:
     }
     said = json.loads(CLAIMS.read_text(encoding="utf-8"))
     _rewrite(ROOT / "README.md", readme | {"claims": claims(said)})
-    _rewrite(ROOT / "docs" / "study.md", {"claims-in-full": claims_in_full(said)})
+    both = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in BOTH.glob("*.json")}
+    study = {
+        "claims-in-full": claims_in_full(said),
+        "both-stacks": budgets(
+            both["conditions"], groups={"all": ""}, names={"dense-only": "the shipped model, dense"}
+        ),
+        "both-time": tradeoffs({"a sentence": both["tradeoff_clips"], "20 to 30 s": both["tradeoff_windows"]}),
+    }
+    _rewrite(ROOT / "docs" / "study.md", study)
     _rewrite(ROOT / "docs" / "benchmarks.md", {"against-espnet": against_espnet(), "engine-alone": engine_alone()})
 
 
