@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skipwise.cli.main import app, run
 from skipwise.data.manifest import read_manifest
+from skipwise.decoding import DecodeOptions
 from skipwise.evaluation.rows import spread
 from skipwise.evaluation.run import evaluate
 from skipwise.gating import GateAdapter
@@ -70,3 +72,17 @@ def test_without_gates_there_is_nothing_to_compare(
     assert tradeoff(monkeypatch, "--gates", "none") == 2
     told = capsys.readouterr().err
     assert "--gates is 'none', so there are no budgets to compare. Name the folder of trained gates" in told
+
+
+def test_systems_are_searched_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    search = ("--task", "asr", "--beam-size", "2", "--ctc-weight", "0.3", "--sparsity", "0.5")
+    assert tradeoff(monkeypatch, *search, "--limit", "2", "--json", str(tmp_path / "points.json")) == 0
+    points = json.loads((tmp_path / "points.json").read_text(encoding="utf-8"))["points"]
+    clips = spread(read_manifest(shipped_clips()), 2)
+    options = DecodeOptions(beam_size=2, ctc_weight=0.3)
+    for point, gates in zip(points, ("none", "auto"), strict=True):
+        settings = point["evaluation"]["settings"]
+        assert (settings["beam_size"], settings["ctc_weight"]) == (2, 0.3)
+        transcriber = Transcriber(gates=gates, sparsity=None if gates == "none" else 0.5, options=options)
+        expected = evaluate(transcriber, clips, ["asr"], batch_s=5).to_dict()["all"]
+        assert point["evaluation"]["all"]["wer"] == expected["wer"]
