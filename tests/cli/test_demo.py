@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from rich.text import Text
 
 from skipwise import pipeline
@@ -31,7 +32,11 @@ def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def called(*options: str) -> Called:
         given = ["--model", str(folder / "model"), "--clips", str(folder / "clips" / "manifest.jsonl")]
         monkeypatch.setattr(sys, "argv", ["skipwise", "demo", *given, *options])
-        code = run(app)
+        before = torch.get_num_threads()
+        try:
+            code = run(app)
+        finally:
+            torch.set_num_threads(before)
         printed = capsys.readouterr()
         return code, printed.out, printed.err
 
@@ -88,3 +93,21 @@ def test_words_that_are_wrong_or_changed_are_marked() -> None:
 def test_an_alignment_ignores_case_and_punctuation() -> None:
     assert _shared("Ja, wir danken!", "ja wir nicht danken") == [True, True, True]
     assert _shared("eins zwei", "") == [False, False] and _shared("", "eins") == []
+
+
+@pytest.mark.parametrize("asked", [None, "2"])
+def test_a_small_model_runs_on_one_thread_unless_told_otherwise(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        code, _, err = call("--output", str(tmp_path / "out"))
+        assert code == 0, err
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert summary["dense"]["settings"]["threads"] == (1 if asked is None else 2)
+    finally:
+        torch.set_num_threads(before)
