@@ -98,13 +98,13 @@ def per_language(summary: Record) -> str:
     return "\n".join(lines)
 
 
-def budgets(conditions: Record, *, groups: Mapping[str, str] = GROUPS, names: Mapping[str, str] = {}) -> str:
+def budgets(conditions: Record) -> str:
     """Return the table of budgets: a line a split, group and task, a column a system, each beside the dense one."""
     rows = {(row["split"], row["group"], row["task"], row["system"]): row for row in conditions["scores"]}
     systems = list(dict.fromkeys(system for *_, system in rows))
-    lines = ["| | " + " | ".join(names.get(s, s) for s in systems) + " |", "|---|" + "---|" * len(systems)]
+    lines = ["| | " + " | ".join(systems) + " |", "|---|" + "---|" * len(systems)]
     for split, group, task in dict.fromkeys(key[:3] for key in rows):
-        if group not in groups or (split != "test" and group != "all"):
+        if group not in GROUPS or (split != "test" and group != "all"):
             continue
         found = [rows[split, group, task, system] for system in systems]
         name, _, unit = TASKS[task]
@@ -113,7 +113,26 @@ def budgets(conditions: Record, *, groups: Mapping[str, str] = GROUPS, names: Ma
             low, high = row.get("difference_interval") or row["interval"]
             change = f"{row['difference']:+.1f}, {low:+.1f} to {high:+.1f}" if "difference" in row else ""
             cells.append(f"{row['value']:.1f} ({change or f'{low:.1f} to {high:.1f}'})")
-        lines.append(f"| {SPLITS[split]}{groups[group]}, {name}, {unit} | " + " | ".join(cells) + " |")
+        lines.append(f"| {SPLITS[split]}{GROUPS[group]}, {name}, {unit} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def systems(conditions: Record, names: Mapping[str, str]) -> str:
+    """Return the table of a whole split: a line a system, for each task its score and change from the better dense."""
+    rows = {(row["system"], row["task"]): row for row in conditions["scores"] if row["group"] == "all"}
+    lines = [
+        "| | " + " | ".join(f"{unit} | change" for _, _, unit in TASKS.values()) + " |",
+        "|---|" + "---|" * 2 * len(TASKS),
+    ]
+    for system in dict.fromkeys(name for name, _ in rows):
+        cells = [names.get(system, system)]
+        for task in TASKS:
+            row = rows[system, task]
+            low, high = row["interval"]
+            cells.append(f"{row['value']:.1f} ({low:.1f} to {high:.1f})")
+            low, high = row.get("difference_interval", (0.0, 0.0))
+            cells.append(f"{row['difference']:+.1f} ({low:+.1f} to {high:+.1f})" if "difference" in row else "")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -351,9 +370,7 @@ def main() -> None:
     both = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in BOTH.glob("*.json")}
     study = {
         "claims-in-full": claims_in_full(said),
-        "both-stacks": budgets(
-            both["conditions"], groups={"all": ""}, names={"dense-only": "the shipped model, dense"}
-        ),
+        "both-stacks": systems(both["conditions"], {"dense-only": "the shipped model, dense"}),
         "both-time": tradeoffs(
             {(kind, task): both[f"{file}_{task}"] for file, kind in INPUTS.items() for task in TASKS}
         ),
