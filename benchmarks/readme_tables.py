@@ -117,7 +117,7 @@ def budgets(conditions: Record) -> str:
     return "\n".join(lines)
 
 
-def systems(conditions: Record, names: Mapping[str, str]) -> str:
+def system_table(conditions: Record, names: Mapping[str, str]) -> str:
     """Return the table of a whole split: a line a system, for each task its score and change from the better dense."""
     rows = {(row["system"], row["task"]): row for row in conditions["scores"] if row["group"] == "all"}
     lines = [
@@ -128,10 +128,8 @@ def systems(conditions: Record, names: Mapping[str, str]) -> str:
         cells = [names.get(system, system)]
         for task in TASKS:
             row = rows[system, task]
-            low, high = row["interval"]
-            cells.append(f"{row['value']:.1f} ({low:.1f} to {high:.1f})")
-            low, high = row.get("difference_interval", (0.0, 0.0))
-            cells.append(f"{row['difference']:+.1f} ({low:+.1f} to {high:+.1f})" if "difference" in row else "")
+            cells.append(_between(row["value"], row["interval"]))
+            cells.append(_between(row["difference"], row["difference_interval"], "+") if "difference" in row else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -341,13 +339,16 @@ def _times(ratio: Record) -> str:
 
 
 def _with_interval(group: Record, metric: str) -> str:
-    low, high = group[f"{metric}_interval"]
-    return f"{group[metric]:.1f} ({low:.1f} to {high:.1f})"
+    return _between(group[metric], group[f"{metric}_interval"])
 
 
 def _signed(difference: Record) -> str:
-    low, high = difference["absolute_interval"]
-    return f"{difference['absolute']:+.1f} ({low:+.1f} to {high:+.1f})"
+    return _between(difference["absolute"], difference["absolute_interval"], "+")
+
+
+def _between(value: float, interval: Sequence[float], sign: str = "") -> str:
+    low, high = interval
+    return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
 
 
 def _ratio(ratio: Record) -> str:
@@ -370,7 +371,7 @@ def main() -> None:
     both = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in BOTH.glob("*.json")}
     study = {
         "claims-in-full": claims_in_full(said),
-        "both-stacks": systems(both["conditions"], {"dense-only": "the shipped model, dense"}),
+        "both-stacks": system_table(both["conditions"], {"dense-only": "the shipped model, dense"}),
         "both-time": tradeoffs(
             {(kind, task): both[f"{file}_{task}"] for file, kind in INPUTS.items() for task in TASKS}
         ),

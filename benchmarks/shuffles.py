@@ -26,8 +26,9 @@ from skipwise.atomic import atomic_write
 from skipwise.cli.main import run_script
 from skipwise.cli.tables import make_console
 from skipwise.data.layouts import read_data
-from skipwise.evaluation.rows import has_reference, spread
-from skipwise.evaluation.shuffle import shuffle_test
+from skipwise.evaluation.rows import decode_rows, has_reference, make_batches, spread
+from skipwise.evaluation.run import Evaluation
+from skipwise.evaluation.shuffle import ShuffleTest, recorded, shuffled
 from skipwise.gating import Budget, ShuffleLevel
 from skipwise.pipeline import Transcriber
 
@@ -50,12 +51,18 @@ def main(
     utterances = spread(read_data(data, split), limit)
     plain = Transcriber(model, gates="none")
     tasks = [task for task in METRICS if any(has_reference(utterance, task) for utterance in utterances)]
-    cases = [(share, level) for share in sparsity or (0.3, 0.5, 0.7) for level in LEVELS]
     rows = []
-    for share, level in track(cases, "shuffling"):
+    for share in track(sparsity or (0.3, 0.5, 0.7), "shuffling"):
         gated = Transcriber(plain.model, gates="auto", sparsity=Budget(sparsity=share, exact=True))
-        found = shuffle_test(gated, utterances, tasks, level, batch_s=batch_s, seed=seed).to_dict()
-        rows += [row_of(found, share, level, task) for task in tasks]
+        batches = make_batches(gated, utterances, tasks, batch_s=batch_s, seed=seed)
+        recording, planner = recorded(gated)
+        own = Evaluation.of(decode_rows(recording, batches), gated, seed=seed)
+        for level in LEVELS:
+            other = shuffled(gated, planner.donors, level, seed=seed)
+            found = ShuffleTest(
+                own=own, shuffled=Evaluation.of(decode_rows(other, batches), other, seed=seed)
+            ).to_dict()
+            rows += [row_of(found, share, level, task) for task in tasks]
     output.mkdir(parents=True, exist_ok=True)
     settings = {"data": data, "model": model, "split": split, "limit": limit, "batch_s": batch_s, "seed": seed}
     with atomic_write(output / "shuffles.json") as file:

@@ -10,6 +10,7 @@ from typing import final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
+from matplotlib.transforms import Bbox
 
 from skipwise.analysis.figure import BLUE, GREEN, GREY, INK, ORANGE, PALE, new_figure
 from skipwise.errors import SkipwiseError
@@ -20,10 +21,8 @@ COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, INK)
 _LABEL_POINTS = (22.0, 9.0)
 """Width and height of a label."""
 _MARK_POINTS = 6.0
-_SIDES = ((True, True), (False, False), (True, False), (False, True))
-"""Where a label may stand: to the right of its point, and above it?"""
-_Box = tuple[float, float, float, float]
-"""Left, bottom, width and height, in points."""
+_SIDES = ((4.0, 3.0), (-26.0, -12.0), (4.0, -12.0), (-26.0, 3.0))
+"""Where a label may begin, in points from its point: to the right of it or to the left, above or below."""
 _LEGEND_IN = (0.7, 0.078)
 """Inches in a legend: of a mark with its gaps, and of a letter."""
 _LOG_MARKS = (1.0, 2.0, 3.0, 5.0)
@@ -125,7 +124,7 @@ def line_panels(panels: Sequence[Panel], *, title: str, num_columns: int = 2) ->
 def _draw_line(axes: Axes, line: Line, index: int) -> None:
     if not line.points:
         return
-    colour = line.colour or COLOURS[index % len(COLOURS)]
+    colour = _colour(line, index)
     x, y = [point.x for point in line.points], [point.y for point in line.points]
     axes.plot(
         x,
@@ -184,35 +183,25 @@ def _dress(axes: Axes, panel: Panel) -> None:
 
 def _label(axes: Axes, panel: Panel, names: Sequence[str]) -> None:
     """Write each point's label in its line's colour at the first of four sides that is free, if one is."""
-    width, height = _LABEL_POINTS
-
-    def place(point: Point) -> tuple[float, float]:
-        return tuple(axes.transData.transform((point.x, point.y)) * 72 / axes.figure.dpi)
-
-    floor = axes.get_window_extent().y0 * 72 / axes.figure.dpi
     points = [(line, point) for line in panel.lines for point in line.points]
-    taken = [
-        (x - _MARK_POINTS / 2, y - _MARK_POINTS / 2, _MARK_POINTS, _MARK_POINTS)
-        for x, y in map(place, (p for _, p in points))
-    ]
-    for line, point in points:
-        if not point.label:
-            continue
-        x, y = place(point)
-        for right, up in _SIDES:
-            offset = (4 if right else -4 - width, 3 if up else -3 - height)
-            box = (x + offset[0], y + offset[1], width, height)
-            if box[1] >= floor and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                colour = line.colour or COLOURS[names.index(line.name) % len(COLOURS)]
-                axes.annotate(
-                    point.label, (point.x, point.y), offset, textcoords="offset points", fontsize=7.5, color=colour
-                ).set_in_layout(False)
-                break
+    places = axes.transData.transform([(point.x, point.y) for _, point in points]) * 72 / axes.figure.dpi
+    floor = axes.get_window_extent().y0 * 72 / axes.figure.dpi
+    half = _MARK_POINTS / 2
+    taken = [Bbox.from_bounds(x - half, y - half, _MARK_POINTS, _MARK_POINTS) for x, y in places]
+    for (line, point), (x, y) in zip(points, places, strict=True):
+        sides = [(offset, Bbox.from_bounds(x + offset[0], y + offset[1], *_LABEL_POINTS)) for offset in _SIDES]
+        free = [side for side in sides if side[1].y0 >= floor and not side[1].count_overlaps(taken)]
+        if point.label and free:
+            offset, box = free[0]
+            taken.append(box)
+            colour = _colour(line, names.index(line.name))
+            axes.annotate(
+                point.label, (point.x, point.y), offset, textcoords="offset points", fontsize=7.5, color=colour
+            ).set_in_layout(False)
 
 
-def _overlap(one: _Box, other: _Box) -> bool:
-    return all(one[i] < other[i] + other[i + 2] and other[i] < one[i] + one[i + 2] for i in (0, 1))
+def _colour(line: Line, index: int) -> str:
+    return line.colour or COLOURS[index % len(COLOURS)]
 
 
 def _num_legend_columns(names: Iterable[str], num_columns: int, width_in: float) -> int:
