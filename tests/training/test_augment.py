@@ -72,6 +72,34 @@ def test_some_windows_are_in_a_room() -> None:
     assert 0.6 < sum(same) / 200 < 0.8
 
 
+def test_a_noise_is_below_the_speech_by_what_is_drawn_and_covers_its_pauses() -> None:
+    """Power is added: nothing gets softer, silence is as loud as the noise, which scatters like a random signal."""
+    silence = math.log(1e-10)
+    speech = torch.full((400, 80), silence)
+    speech[100:300] = 2.0
+    snrs_db = []
+    for seed in range(60):
+        heard = changed(speech, seed, noise_share=1.0)
+        assert bool((heard >= speech - 1e-4).all())
+        added = heard.exp() - speech.exp()
+        snrs_db.append(10 * math.log10(float(speech.exp().mean() / added.clamp_min(0).mean())))
+        pause = heard[:100]
+        assert float(pause.min()) > silence + 1
+        assert float((pause[1:, -8:] - pause[:-1, -8:]).std()) < float((pause[1:, :8] - pause[:-1, :8]).std())
+    assert -1 < min(snrs_db) < 4 and 20 < max(snrs_db) < 26
+    base_10 = VoiceAugment(noise_share=1.0)(speech / math.log(10), natural_log=False, rng=random.Random(4))
+    torch.testing.assert_close(base_10 * math.log(10), changed(speech, 4, noise_share=1.0), rtol=0, atol=1e-3)
+
+
+def test_some_windows_are_noisy_and_the_rest_of_what_is_drawn_stays() -> None:
+    features = torch.randn(30, 80)
+    same = [torch.equal(changed(features, seed, noise_share=0.3), features) for seed in range(200)]
+    assert 0.6 < sum(same) / 200 < 0.8
+    quiet = next(seed for seed, kept in enumerate(same) if kept)
+    other = {"vocal_tract": 0.1, "room_share": 0.5, "channel_db": 4.0}
+    assert torch.equal(changed(features, quiet, **other, noise_share=0.0), changed(features, quiet, **other))
+
+
 def test_nothing_is_changed_unless_it_is_asked_for() -> None:
     features = torch.randn(30, 80)
     assert torch.equal(changed(features, 1), features)

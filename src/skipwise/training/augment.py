@@ -1,4 +1,4 @@
-"""What training changes in a window's features: parts are hidden; other throats, rooms and microphones are heard.
+"""What training changes in a window's features: parts are hidden; other throats, rooms, noises, microphones are heard.
 
 Shapes: F feature frames, M mel bins.
 """
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -28,6 +29,21 @@ _RT60_S = (0.2, 0.9)
 
 _DIRECT_DB = (-3.0, 12.0)
 """Energy of what is heard directly over that of a drawn room's tail."""
+
+_SNR_DB = (0.0, 25.0)
+"""How much louder the window is than a drawn noise."""
+
+_SPECTRUM_DB = 8.0
+"""Standard deviation of a drawn noise's spectrum."""
+
+_SWELL_DB = (0.0, 6.0)
+"""Standard deviation of a drawn noise's loudness over time."""
+
+_SWELL_S = 0.4
+"""Seconds between the drawn points of that."""
+
+_INDEPENDENT = (1.5, 6.0)
+"""How many independent powers the lowest and the highest mel bin are about the mean of."""
 
 _FRAME_S = HOP_LENGTH / SAMPLE_RATE
 
@@ -67,11 +83,12 @@ class SpecAugment:
 @final
 @dataclass(frozen=True, kw_only=True)
 class VoiceAugment:
-    """The voice comes from another throat, in another room, through another microphone, the same all through a window.
+    """A window is heard from another throat, in another room, over a noise, through another microphone.
 
     All formants move together, as with the length of the vocal tract, and each a little by itself. Formants, the pitch
     and whatever else is heard are stretched alike. A room adds to each frame's power what is left of earlier ones': a
-    tail that decays exponentially.
+    tail that decays exponentially. A noise adds power of a spectrum of its own that swells and fades, each bin of each
+    frame with the scatter of a random signal's.
     Source: Jaitly and Hinton 2013, vocal tract length perturbation; Nam et al. 2022, FilterAugment; Sehr and Kellermann
     2008 for reverberation as a convolution of mel powers.
     """
@@ -82,6 +99,8 @@ class VoiceAugment:
     """Standard deviation of the gain in dB, a curve over the frequencies."""
     room_share: float = 0.0
     """How often a room is added."""
+    noise_share: float = 0.0
+    """How often a noise is added, 0 to 25 dB below the window's power."""
 
     def __call__(
         self, features: Float[Tensor, "frames mels"], *, natural_log: bool, rng: random.Random
@@ -95,6 +114,8 @@ class VoiceAugment:
         unit = 1.0 if natural_log else math.log(10)
         if in_room:
             features = _in_room(features * unit, rt60_s, direct_db) / unit
+        if self.noise_share and rng.random() < self.noise_share:
+            features = _over_noise(features * unit, rng) / unit
         if self.channel_db:
             features = features + self.channel_db * _curve(gains, num_bins) * (math.log(10) / 10 / unit)
         return features
@@ -111,9 +132,13 @@ class Augment:
     """Hides parts of what the model hears."""
 
     @classmethod
-    def of(cls, *, vocal_tract: float, channel_db: float, room_share: float, **hide: Any) -> Augment:
+    def of(
+        cls, *, vocal_tract: float, channel_db: float, room_share: float, noise_share: float, **hide: Any
+    ) -> Augment:
         """Return what a config's section says."""
-        voice = VoiceAugment(vocal_tract=vocal_tract, channel_db=channel_db, room_share=room_share)
+        voice = VoiceAugment(
+            vocal_tract=vocal_tract, channel_db=channel_db, room_share=room_share, noise_share=noise_share
+        )
         return cls(voice=voice, hide=SpecAugment(**hide))
 
 
@@ -150,6 +175,22 @@ def _in_room(log_power: Float[Tensor, "frames mels"], rt60_s: float, direct_db: 
     power = torch.nn.functional.pad((log_power - loudest).exp().T, (len(response) - 1, 0))
     heard = torch.nn.functional.conv1d(power[:, None], response.flip(0)[None, None])[:, 0].T
     return heard.clamp_min(torch.finfo(heard.dtype).tiny).log() + loudest
+
+
+def _over_noise(log_power: Float[Tensor, "frames mels"], rng: random.Random) -> Float[Tensor, "frames mels"]:
+    """With the power of a random signal added: its spectrum, its swell and how loud it is are drawn."""
+    num_frames, num_bins = log_power.shape
+    snr_db, swell_db = rng.uniform(*_SNR_DB), rng.uniform(*_SWELL_DB)
+    spectrum_db = _SPECTRUM_DB * _curve(_drawn(rng, _KNOTS), num_bins)
+    times = 2 + int(num_frames * _FRAME_S / _SWELL_S)
+    shape_db = spectrum_db + swell_db * _curve(_drawn(rng, times), num_frames)[:, None]
+    independent = np.linspace(*_INDEPENDENT, num_bins)
+    scatter = np.random.default_rng(rng.getrandbits(64)).gamma(independent, 1 / independent, (num_frames, num_bins))
+    noise = (shape_db * (math.log(10) / 10)).exp() * torch.from_numpy(scatter).to(log_power)
+    loudest = log_power.amax()  # powers of 1 and less: loud recordings do not overflow
+    power = (log_power - loudest).exp()
+    gain = power.mean() / noise.mean() * 10 ** (-snr_db / 10)
+    return (power + gain * noise).clamp_min(torch.finfo(power.dtype).tiny).log() + loudest
 
 
 def _span(size: int, widest: float, rng: random.Random) -> tuple[int, int]:

@@ -49,7 +49,7 @@ class DataSection(Section):
 
 
 class AugmentSection(Section):
-    """SpecAugment, and other voices, microphones and rooms."""
+    """SpecAugment, and other voices, microphones, rooms and noises."""
 
     num_bands: int = Field(default=2, ge=0)
     """Bands of mel bins that are hidden."""
@@ -65,6 +65,8 @@ class AugmentSection(Section):
     """How far gains of frequencies move: standard deviation in dB; 0: not at all."""
     room_share: float = Field(default=0.0, ge=0, le=1)
     """How often a window is heard in another room beside its own."""
+    noise_share: float = Field(default=0.0, ge=0, le=1)
+    """How often a window is heard over a noise beside its own, 0 to 25 dB below it."""
 
 
 class LoraSection(Section):
