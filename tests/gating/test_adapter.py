@@ -21,6 +21,7 @@ from skipwise.gating import (
     Sampling,
     SparsityPenalty,
 )
+from skipwise.gating.card import model_card
 from skipwise.gating.context import HIDEABLE_PARTS
 from skipwise.gating.draws import RowDraws
 
@@ -140,6 +141,23 @@ def test_a_budget_may_be_for_one_stack_and_the_other_runs_whole(base, exact):
         assert kept.gates.all() and kept.sites == adapter.sites(other) and len(kept.gates) == 2
         with pytest.raises(SkipwiseError, match=f"are on the {other} alone, and have nothing to prune in the {scope}"):
             AdapterPlanner(_adapter(base, scope=other), Budget(scope=scope))
+
+
+def test_gates_may_prune_one_stack_unless_asked_for_more(base, tmp_path):
+    adapter = _adapter(base, scope="both", default_scope="decoder", context=(*HIDEABLE_PARTS, "budget"))
+    adapter.save_pretrained(tmp_path)
+    adapter = GateAdapter.from_pretrained(tmp_path)
+    contexts, pooled = [DEU_ASR, FRA_ST], torch.randn(2, 8)
+    for asked, pruned in ((None, ("decoder",)), ("encoder", ("encoder",)), ("both", ("encoder", "decoder"))):
+        planner = AdapterPlanner(adapter, Budget(sparsity=0.6, exact=True, scope=asked))
+        shares = {stack: getattr(planner, stack)(contexts, pooled).sparsity() for stack in ("encoder", "decoder")}
+        assert (
+            {stack for stack, share in shares.items() if share > 0} == set(pruned) == set(adapter.pruned_stacks(asked))
+        )
+    assert "asked for no scope | prunes the decoder" in model_card(adapter)
+    assert "asked for no scope" not in model_card(_adapter(base, scope="both"))
+    with pytest.raises(SkipwiseError, match=r"default_scope must lie in the scope, decoder; got both"):
+        _adapter(base, scope="decoder", default_scope="both")
 
 
 def test_rows_are_decided_independently(base):

@@ -65,7 +65,6 @@ def _with_costs(wish: Wish, adapter: GateAdapter, plain: Transcriber) -> Budget:
     """The budget with what each site counts for, where the gates do not say it themselves."""
     from skipwise.evaluation.cost import mac_weights
     from skipwise.gating.cost_table import CostTable
-    from skipwise.gating.sites import STACKS
 
     if wish.cost_table is None:
         if adapter.config.unit == "macs":
@@ -76,6 +75,6 @@ def _with_costs(wish: Wish, adapter: GateAdapter, plain: Transcriber) -> Budget:
     if wish.speedup is None:
         unit = wish.budget.unit or "ms"
         return replace(wish.budget, unit=unit, site_weights=tuple(table.site_weights(sites, unit).tolist()))
-    share = table.sparsity_for(wish.speedup, [stack for stack in STACKS if adapter.sites(stack)])
+    share = table.sparsity_for(wish.speedup, adapter.pruned_stacks(wish.budget.scope))
     costs = tuple(table.site_weights(sites, "ms").tolist())
     return replace(wish.budget, sparsity=share, unit="ms", exact=True, site_weights=costs)

@@ -22,8 +22,11 @@ Exact = Annotated[
     bool, typer.Option("--exact", help="Skip that share to within a module, whatever the gates were trained for.")
 ]
 Scope = Annotated[
-    Literal["encoder", "decoder", "both"],
-    typer.Option("--scope", help="Stacks to prune, of those with gates; the other runs whole."),
+    Literal["encoder", "decoder", "both"] | None,
+    typer.Option(
+        "--scope",
+        help="Stacks to prune, of those with gates; the other runs whole [default: what the gates prune by default].",
+    ),
 ]
 Unit = Annotated[
     Literal["sites", "macs", "ms"] | None,

@@ -31,7 +31,7 @@ def tradeoff(  # noqa: PLR0913 one argument is one option
         typer.Option("--sparsity", help="Share to skip, in [0, 1); may be given again [default: 0.3, 0.5 and 0.7]."),
     ] = None,
     exact: options.Exact = False,
-    scope: options.Scope = "both",
+    scope: options.Scope = None,
     language: Annotated[
         list[str] | None, typer.Option("--language", "-l", help="Only this language; may be given again.")
     ] = None,
@@ -85,7 +85,7 @@ def tradeoff(  # noqa: PLR0913 one argument is one option
 
 
 def _pruned(
-    dense: Transcriber, gates: str, sparsities: Sequence[float] | None, *, exact: bool, scope: Scope
+    dense: Transcriber, gates: str, sparsities: Sequence[float] | None, *, exact: bool, scope: Scope | None
 ) -> dict[float | None, Transcriber]:
     """A transcriber a budget; of gates that follow one alone that one, if nothing is asked for."""
     from skipwise.gating import Budget

@@ -29,7 +29,7 @@ def transcribe(  # noqa: PLR0913 one argument is one option
     gates: options.Gates = "auto",
     sparsity: options.Sparsity = None,
     exact: options.Exact = False,
-    scope: options.Scope = "both",
+    scope: options.Scope = None,
     unit: options.Unit = None,
     cost_table: options.CostTable = None,
     speedup: options.Speedup = None,

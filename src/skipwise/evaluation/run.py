@@ -135,7 +135,7 @@ def _budget(transcriber: Transcriber) -> dict[str, Any]:
         return {}
     asked = planner.budget
     found = {} if asked.sparsity is None and not asked.exact else {"sparsity": asked.sparsity, "exact": asked.exact}
-    found |= {} if asked.scope == "both" else {"scope": asked.scope}
+    found |= {} if asked.scope is None else {"scope": asked.scope}
     return found if asked.unit == "sites" else found | {"unit": asked.unit}
 
 

@@ -55,6 +55,8 @@ class GateConfig:
     """Stacks whose sites are gated."""
     sparsity: float = 0.5
     """Target share of what is skipped per gated stack, in [0, 1)."""
+    default_scope: Scope | None = None
+    """Stacks that are pruned where a request names none; None: all that are gated."""
     context: tuple[ContextPart, ...] = HIDEABLE_PARTS
     """Parts of the context that the predictor may use; the others count as unknown. With `budget` one adapter serves
     every sparsity, and `sparsity` is what it follows where none is asked for."""
@@ -76,7 +78,7 @@ class GateConfig:
     """What computes an event embedding where a request brings none."""
 
     def __post_init__(self) -> None:
-        check_scope(self.scope)
+        self._check_scopes()
         if not 0 <= self.sparsity < 1:
             raise SkipwiseError(
                 f"sparsity must be in [0, 1), got {self.sparsity}. For the base model use GatePlan.all_open()."
@@ -101,6 +103,17 @@ class GateConfig:
                     f"{part}_size must be the numbers of an embedding if {part} is among the context parts, and 0 if "
                     f"not; got {self.vector_size(part)} with context {', '.join(self.context)}."
                 )
+
+    def _check_scopes(self) -> None:
+        check_scope(self.scope)
+        if self.default_scope is None:
+            return
+        check_scope(self.default_scope)
+        if self.scope not in ("both", self.default_scope):
+            raise SkipwiseError(
+                f"default_scope must lie in the scope, {self.scope}; got {self.default_scope}. Leave it out to prune "
+                "all that is gated."
+            )
 
     def vector_size(self, part: VectorPart) -> int:
         """Return the numbers of an embedding that is part of the context; 0 if it is none."""
@@ -169,6 +182,11 @@ class GateAdapter(nn.Module):
             event_size=self.config.event_size,
             token_size=self.base.hidden_size if stack == "decoder" and self.config.granularity == "step" else 0,
         )
+
+    def pruned_stacks(self, asked: Scope | None = None) -> tuple[Stack, ...]:
+        """Return the gated stacks that a request for the scope `asked` prunes; None: those of the default."""
+        scope = asked or self.config.default_scope or "both"
+        return tuple(stack for stack in STACKS if scope in ("both", stack) and self.sites(stack))
 
     @property
     def is_elastic(self) -> bool:

@@ -39,11 +39,12 @@ class Budget:
     of two that are equally near the larger one."""
     site_weights: tuple[float, ...] = ()
     """What each site of the base costs in `unit`, in the base's order, in any scale; empty: as the adapter has it."""
-    scope: Scope = "both"
-    """Stacks to prune; a stack beside it runs whole, whatever gates it has."""
+    scope: Scope | None = None
+    """Stacks to prune; a stack beside it runs whole, whatever gates it has. None: what its gates prune by default."""
 
     def __post_init__(self) -> None:
-        check_scope(self.scope)
+        if self.scope is not None:
+            check_scope(self.scope)
         if self.sparsity is not None and not 0 <= self.sparsity < 1:
             raise SkipwiseError(f"sparsity must be in [0, 1), got {self.sparsity}. For the base model use gates none.")
         check_unit(self.unit or "sites")

@@ -29,6 +29,7 @@ def model_card(adapter: GateAdapter) -> str:
     rows = {
         "base": f"{base.family} `{base.fingerprint}`" + (f", {named}" if named else ""),
         "gated sites": gated,
+        **({} if config.default_scope is None else {"asked for no scope": f"prunes the {config.default_scope}"}),
         "budget": f"{budget}, counted in {config.unit}",
         "context": ", ".join(config.context) or "none",
         "decoder decides": "at every step" if config.granularity == "step" else "once an utterance",

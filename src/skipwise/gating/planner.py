@@ -63,7 +63,8 @@ class AdapterPlanner(Planner):
         """What is followed."""
         self.budget = replace(budget, unit=unit)
         """What is asked for."""
-        if budget.scope != "both" and not adapter.sites(budget.scope):
+        self._pruned = adapter.pruned_stacks(budget.scope)
+        if not self._pruned:
             raise SkipwiseError(
                 f"these gates are on the {trained.scope} alone, and have nothing to prune in the {budget.scope}. Leave "
                 "the scope out, or train gates for it."
@@ -99,7 +100,7 @@ class AdapterPlanner(Planner):
     def _decided(
         self, stack: Stack, contexts: Sequence[Context], pooled: Float[Tensor, "batch dim"]
     ) -> GatePlan | LayerPlanner | StepPlanner:
-        if self.budget.scope not in ("both", stack):
+        if stack not in self._pruned:
             return GatePlan.all_open(self.adapter.sites(stack), len(contexts))
         asked = list(contexts)
         if self.budget.sparsity is not None:

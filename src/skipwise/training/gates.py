@@ -25,6 +25,7 @@ def gate_config(gates: GatesSection, sizes: Any, sites: Sequence[GateSite], vect
     """
     return GateConfig(
         scope=gates.scope,
+        default_scope=gates.default_scope,
         sparsity=gates.sparsity,
         context=gates.context,
         predictor=gates.predictor_config(),

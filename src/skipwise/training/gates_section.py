@@ -59,6 +59,8 @@ class GatesSection(Section):
 
     scope: Scope = "decoder"
     """Stacks to gate."""
+    default_scope: Scope | None = None
+    """Stacks that are pruned where a request names none; null: all that are gated."""
     sparsity: float = Field(default=0.5, ge=0, lt=1)
     """Target share to skip of each of these stacks; with `sparsity_range` what is followed by default."""
     sparsity_range: tuple[float, float] | None = None
