@@ -26,7 +26,7 @@ DASH = "–"
 def page(finder: Finder, claims: Sequence[Claim], pictures: Sequence[tuple[Picture, Path | None]]) -> str:
     """Return the page; each picture comes with its file, if it was drawn."""
     data = finder.data
-    title = f"Sweep {escape(data.root.resolve().name)}"
+    title = f"Report on {escape(data.root.resolve().name)}"
     css = (files("skipwise.experiments.report") / "style.css").read_text(encoding="utf-8")
     body = [
         f"<h1>{title}</h1>",
