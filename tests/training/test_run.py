@@ -1,5 +1,7 @@
 import json
+import runpy
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from skipwise.training.run import train
 from skipwise.training.trainer import _arguments
 from tests.tiny import tone
 
+ROOT = Path(__file__).parents[2]
 GATES = {"scope": "both", "sparsity": 0.5, "learning_rate": 0.05}
 
 
@@ -60,6 +63,35 @@ def test_gates_that_follow_budgets_are_trained_over_a_range_and_measured_at_seve
     assert {f"eval_pruned_{budget}_sparsity_decoder" for budget in (30, 50, 70)} <= logged
     found = Transcriber(trained, sparsity=0.8).transcribe((tone(2.0), 16_000), language="de")
     assert set(found.sparsity) == {"encoder", "decoder"}
+
+
+def test_gates_go_on_from_those_of_an_adapter_that_fits(base_config):
+    base = train(base_config())
+    gated = train(base_config("gated", model={"init": str(base)}, gates=GATES))
+    still = GATES | {"init": str(gated / "gates"), "learning_rate": 1e-9, "default_scope": "decoder"}
+    further = train(base_config("further", model={"init": str(gated)}, gates=still))
+    before, after = (load_file(folder / "gates" / "gate_model.safetensors") for folder in (gated, further))
+    assert before.keys() == after.keys()
+    for name, weight in before.items():
+        torch.testing.assert_close(after[name], weight, rtol=0, atol=1e-6)
+    assert GateAdapter.from_pretrained(further / "gates").pruned_stacks() == ("decoder",)
+    with pytest.raises(SkipwiseError, match=r"gates.init: .* has other scope than this run: both there, decoder here"):
+        other = {"scope": "decoder", "init": str(gated / "gates")}
+        train(base_config("other", model={"init": str(gated)}, gates=other))
+
+
+def test_a_model_is_averaged_with_the_one_it_went_on_from(base_config, tmp_path):
+    base = train(base_config())
+    gated = train(base_config("gated", model={"init": str(base)}, gates=GATES))
+    average = runpy.run_path(str(ROOT / "recipes" / "parliament" / "average.py"))["average"]
+    average(base, gated, tmp_path / "averaged", share=0.25)
+    before, after, found = (_weights(folder) for folder in (base, gated, tmp_path / "averaged"))
+    for name, weight in found.items():
+        torch.testing.assert_close(weight, 0.75 * before[name] + 0.25 * after[name])
+    kept = (load_file(folder / "gates" / "gate_model.safetensors") for folder in (gated, tmp_path / "averaged"))
+    assert all(torch.equal(*pair) for pair in zip(*(weights.values() for weights in kept), strict=True))
+    found = Transcriber(tmp_path / "averaged").transcribe((tone(2.0), 16_000), language="de")
+    assert set(found.sparsity) == {"encoder", "decoder"}, "its gates know it"
 
 
 def test_the_window_of_a_trained_base_may_change_and_its_widths_may_not(base_config):

@@ -146,7 +146,7 @@ def _section(gates: Mapping[str, Any]) -> GatesSection:
     if section.scope != "encoder" or section.cost.unit == "macs" or for_our_trainer(section):
         raise SkipwiseError(
             "gates of an encoder-only model have scope encoder and count sites or ms; embeddings as context, "
-            f"distillation and open_share are for skipwise train. Got scope {section.scope}, unit {section.cost.unit}, "
-            f"context {', '.join(section.context)}."
+            f"distillation, open_share and init are for skipwise train. Got scope {section.scope}, unit "
+            f"{section.cost.unit}, context {', '.join(section.context)}."
         )
     return section

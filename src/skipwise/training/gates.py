@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from skipwise.errors import SkipwiseError
 from skipwise.evaluation.cost import mac_weights
-from skipwise.gating import GateConfig, GateSite, PenaltyConfig, SparsityWarmup, TemperatureSchedule
+from skipwise.gating import GateAdapter, GateConfig, GateSite, PenaltyConfig, SparsityWarmup, TemperatureSchedule
 from skipwise.gating.budget import costs_in_order
 from skipwise.training.config import TrainConfig
 from skipwise.training.distillation import Distillation
@@ -37,6 +38,30 @@ def gate_config(gates: GatesSection, sizes: Any, sites: Sequence[GateSite], vect
         speaker_extractor=_extractor("speaker" in vectors.sizes, gates.speaker),
         event_extractor=_extractor("event" in vectors.sizes, gates.event),
     )
+
+
+def take_gates(adapter: GateAdapter, folder: Path) -> None:
+    """Give fresh gates the weights of an adapter's predictors, whatever weights its base had.
+
+    Raises:
+        SkipwiseError: if there is no adapter, or it knows other sites, languages, tasks or parts of the context.
+    """
+    before = GateAdapter.from_pretrained(folder)
+    for said, mine, theirs in (
+        ("scope", adapter.config.scope, before.config.scope),
+        ("granularity", adapter.config.granularity, before.config.granularity),
+        ("context", adapter.config.context, before.config.context),
+        ("predictor", adapter.config.predictor, before.config.predictor),
+        ("sites", adapter.base.sites, before.base.sites),
+        ("languages", adapter.base.languages, before.base.languages),
+        ("tasks", adapter.base.tasks, before.base.tasks),
+    ):
+        if mine != theirs:
+            raise SkipwiseError(
+                f"gates.init: {folder} has other {said} than this run: {theirs} there, {mine} here. Train what it was "
+                "trained for, or leave gates.init out for fresh gates."
+            )
+    adapter.predictors.load_state_dict(before.predictors.state_dict())
 
 
 def site_costs(cost: CostSection, sizes: Any, sites: Sequence[GateSite]) -> tuple[float, ...]:

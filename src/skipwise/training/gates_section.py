@@ -59,6 +59,8 @@ class GatesSection(Section):
 
     scope: Scope = "decoder"
     """Stacks to gate."""
+    init: Path | None = None
+    """Folder of an adapter whose predictors these go on from; null: fresh ones."""
     default_scope: Scope | None = None
     """Stacks that are pruned where a request names none; null: all that are gated."""
     sparsity: float = Field(default=0.5, ge=0, lt=1)
@@ -177,4 +179,6 @@ def for_our_trainer(section: GatesSection) -> str:
     vectors = ", ".join(part for part in VECTOR_PARTS if part in section.context)
     if vectors or section.distillation is not None:
         return vectors or "distillation"
-    return "open_share" if section.open_share > 0 else ""
+    if section.open_share > 0:
+        return "open_share"
+    return "" if section.init is None else "init"

@@ -298,7 +298,7 @@ def test_what_cannot_be_trained_is_one_clear_error(folder: Path) -> None:
     with pytest.raises(SkipwiseError, match=r"gates_conf\.sparsities: .*The keys of gates_conf: scope, sparsity"):
         gates_section({"sparsities": 0.5})
     with pytest.raises(
-        SkipwiseError, match="neither embeddings as context nor distillation nor open_share, got distillation"
+        SkipwiseError, match="neither embeddings as context nor distillation nor open_share nor init, got distillation"
     ):
         gates_section({"distillation": {}})
     with pytest.raises(SkipwiseError, match="nor open_share, got open_share"):

@@ -37,7 +37,8 @@ def gates_section(record: Mapping[str, Any]) -> EspnetGatesSection:
     section = read_section(EspnetGatesSection, record, name="gates_conf")
     if foreign := for_our_trainer(section):
         raise SkipwiseError(
-            f"ESPnet's trainer takes neither embeddings as context nor distillation nor open_share, got {foreign}. "
+            f"ESPnet's trainer takes neither embeddings as context nor distillation nor open_share nor init, got "
+            f"{foreign}. "
             "Train with skipwise train, or leave it out of gates_conf."
         )
     return section
