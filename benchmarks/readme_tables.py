@@ -98,13 +98,13 @@ def per_language(summary: Record) -> str:
     return "\n".join(lines)
 
 
-def budgets(conditions: Record) -> str:
-    """Return the table of budgets: a line a split, group and task, a column a system, each beside the dense one."""
+def budgets(conditions: Record, scope: str, groups: Mapping[str, str]) -> str:
+    """Return the table of a scope's budgets: a line a split, group and task, a column a system and the dense ones."""
     rows = {(row["split"], row["group"], row["task"], row["system"]): row for row in conditions["scores"]}
-    systems = list(dict.fromkeys(system for *_, system in rows))
+    systems = [name for name in dict.fromkeys(key[3] for key in rows) if name.startswith(("dense", scope))]
     lines = ["| | " + " | ".join(systems) + " |", "|---|" + "---|" * len(systems)]
     for split, group, task in dict.fromkeys(key[:3] for key in rows):
-        if group not in GROUPS or (split != "test" and group != "all"):
+        if group not in groups or (split != "test" and group != "all"):
             continue
         found = [rows[split, group, task, system] for system in systems]
         name, _, unit = TASKS[task]
@@ -113,7 +113,7 @@ def budgets(conditions: Record) -> str:
             low, high = row.get("difference_interval") or row["interval"]
             change = f"{row['difference']:+.1f}, {low:+.1f} to {high:+.1f}" if "difference" in row else ""
             cells.append(f"{row['value']:.1f} ({change or f'{low:.1f} to {high:.1f}'})")
-        lines.append(f"| {SPLITS[split]}{GROUPS[group]}, {name}, {unit} | " + " | ".join(cells) + " |")
+        lines.append(f"| {SPLITS[split]}{groups[group]}, {name}, {unit} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -359,12 +359,14 @@ def _ratio(ratio: Record) -> str:
 def main() -> None:
     """Rewrite what stands between the markers."""
     summary = json.loads(SUMMARY.read_text(encoding="utf-8"))
+    conditions = json.loads(CONDITIONS.read_text(encoding="utf-8"))
     readme = {
         "overview": overview(summary),
         "speed": speed(),
         "whisper": whisper(),
         "per-language": per_language(summary),
-        "budgets": budgets(json.loads(CONDITIONS.read_text(encoding="utf-8"))),
+        "budgets": budgets(conditions, "decoder", GROUPS),
+        "budgets-of-both": budgets(conditions, "both", {"all": ""}),
     }
     said = json.loads(CLAIMS.read_text(encoding="utf-8"))
     _rewrite(ROOT / "README.md", readme | {"claims": claims(said)})

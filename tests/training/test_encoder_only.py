@@ -143,7 +143,7 @@ def test_a_frozen_base_needs_no_dense_pass_and_keeps_its_name(tmp_path: Path) ->
 
 def test_what_cannot_be_trained_is_one_clear_error() -> None:
     for gates, told in (
-        ({"sparsty": 0.5}, r"gates\.sparsty: .*The keys of gates: scope, sparsity"),
+        ({"sparsty": 0.5}, r"gates\.sparsty: .*The keys of gates: scope, init, default_scope, sparsity"),
         ({"scope": "both"}, "have scope encoder and count sites or ms.*Got scope both"),
         ({"context": ["speaker"]}, "embeddings as context.*Got scope encoder, unit sites, context speaker"),
         ({"sparsity_range": [0.5, 0.1]}, "low <= high"),

@@ -15,7 +15,7 @@ import torch
 
 from skipwise.audio import load_audio
 from skipwise.data.manifest import read_manifest
-from skipwise.gating import Context, GateAdapter, GatePlan, GateSite, sparsity_by_stack, transplanted
+from skipwise.gating import AdapterPlanner, Context, GateAdapter, GatePlan, GateSite, sparsity_by_stack, transplanted
 from skipwise.models.family import GATES_FOLDER
 from skipwise.models.owsm.engine import OwsmEngine
 from skipwise.models.owsm.loading import load_owsm
@@ -49,16 +49,17 @@ def transplants(sites: Sequence[GateSite]) -> list[Transplant]:
     """Return one for transcription and one for each translation that the shipped model knows."""
     model = load_owsm(reference_model())
     adapter = GateAdapter.from_pretrained(reference_model() / GATES_FOLDER).eval()
-    engine, tasks = OwsmEngine(model.network), model.network.config.tasks
+    planner, engine, tasks = AdapterPlanner(adapter), OwsmEngine(model.network), model.network.config.tasks
     decided: dict[str, list[GatePlan]] = {task: [] for task in tasks}
     for utterance in read_manifest(shipped_clips()):
         samples = torch.from_numpy(load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s))
         embedded = engine.embed(engine.extract([samples]))
         for task in tasks:
             context = [Context(language=utterance.language, task=task)]
-            encoder = adapter.plan("encoder", context, embedded.pooled())
-            decoder = adapter.plan("decoder", context, engine.encode(embedded, encoder).pooled())
-            decided[task].append(encoder.join(decoder))
+            encoder = planner.encoder(context, embedded.pooled())
+            decoder = planner.decoder(context, engine.encode(embedded, encoder).pooled())
+            assert isinstance(encoder, GatePlan) and isinstance(decoder, GatePlan)  # decided before they run
+            decided[task].append(encoder.join(decoder) if "encoder" in adapter.pruned_stacks() else decoder)
     return [_most_frequent(task, plans, sites) for task, plans in decided.items()]
 
 
