@@ -23,7 +23,7 @@ def average(before: Path, after: Path, target: Path, *, share: float) -> None:
     model.network.load_state_dict({name: old[name].lerp(weight, share) for name, weight in new.items()})
     save_owsm(target, model.network, model.vocabulary)
     adapter = GateAdapter.from_pretrained(after / GATES_FOLDER)
-    adapter.base = dataclasses.replace(adapter.base, fingerprint=describe_base(load_owsm(target).network).fingerprint)
+    adapter.base = dataclasses.replace(adapter.base, fingerprint=describe_base(model.network).fingerprint)
     adapter.save_pretrained(target / GATES_FOLDER)
 
 

@@ -174,7 +174,12 @@ def _in_room(log_power: Float[Tensor, "frames mels"], rt60_s: float, direct_db: 
     loudest = log_power.amax()  # powers of 1 and less: loud recordings do not overflow
     power = torch.nn.functional.pad((log_power - loudest).exp().T, (len(response) - 1, 0))
     heard = torch.nn.functional.conv1d(power[:, None], response.flip(0)[None, None])[:, 0].T
-    return heard.clamp_min(torch.finfo(heard.dtype).tiny).log() + loudest
+    return _finite_log(heard) + loudest
+
+
+def _finite_log(power: Float[Tensor, "frames mels"]) -> Float[Tensor, "frames mels"]:
+    """The logarithm, of 0 that of the smallest number."""
+    return power.clamp_min(torch.finfo(power.dtype).tiny).log()
 
 
 def _over_noise(log_power: Float[Tensor, "frames mels"], rng: random.Random) -> Float[Tensor, "frames mels"]:
@@ -190,7 +195,7 @@ def _over_noise(log_power: Float[Tensor, "frames mels"], rng: random.Random) -> 
     loudest = log_power.amax()  # powers of 1 and less: loud recordings do not overflow
     power = (log_power - loudest).exp()
     gain = power.mean() / noise.mean() * 10 ** (-snr_db / 10)
-    return (power + gain * noise).clamp_min(torch.finfo(power.dtype).tiny).log() + loudest
+    return _finite_log(power + gain * noise) + loudest
 
 
 def _span(size: int, widest: float, rng: random.Random) -> tuple[int, int]:
