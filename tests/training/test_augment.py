@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from functools import partial
 
 import pytest
 import torch
@@ -97,6 +98,32 @@ def test_a_window_that_stays_quiet_is_what_it_is_without_noises() -> None:
     quiet = next(seed for seed in range(200) if torch.equal(changed(features, seed, noise_share=0.3), features))
     other = {"vocal_tract": 0.1, "room_share": 0.5, "channel_db": 4.0}
     assert torch.equal(changed(features, quiet, **other, noise_share=0.3), changed(features, quiet, **other))
+
+
+def test_babble_is_what_others_say_and_as_far_below_as_is_drawn() -> None:
+    """Of a mel bin that each of the others is alone in, each is heard; a short one is heard again and again."""
+    silence = math.log(1e-10)
+    speech = torch.full((300, 80), silence)
+    speech[:, 40] = 2.0
+    others = []
+    for index in range(6):
+        other = torch.full((50 + 100 * index, 80), silence)
+        other[:, index] = float(index)
+        others.append(partial(torch.clone, other))
+    snrs_db, counts = [], set()
+    for seed in range(60):
+        heard = VoiceAugment(babble_share=1.0)(speech, natural_log=True, rng=random.Random(seed), others=others)
+        added = heard.exp() - speech.exp()
+        snrs_db.append(10 * math.log10(float(speech.exp().mean() / added.clamp_min(0).mean())))
+        levels = added[:, :6].mean(0)
+        counts.add(int((levels > 1e-6).sum()))
+        audible = levels[levels > 1e-6]
+        assert float(audible.max() / audible.min()) < 4.1, "none is louder than another by more than 6 dB"
+        torch.testing.assert_close(added[:, :6], levels.expand(300, 6), rtol=1e-2, atol=1e-5)
+    assert counts == {2, 3, 4, 5, 6}
+    assert -1 < min(snrs_db) < 4 and 20 < max(snrs_db) < 26
+    alone = VoiceAugment(babble_share=1.0)(speech, natural_log=True, rng=random.Random(0))
+    assert torch.equal(alone, speech), "nobody else speaks"
 
 
 def test_nothing_is_changed_unless_it_is_asked_for() -> None:

@@ -75,9 +75,25 @@ def test_gates_go_on_from_those_of_an_adapter_that_fits(base_config):
     for name, weight in before.items():
         torch.testing.assert_close(after[name], weight, rtol=0, atol=1e-6)
     assert GateAdapter.from_pretrained(further / "gates").pruned_stacks() == ("decoder",)
-    with pytest.raises(SkipwiseError, match=r"gates.init: .* has other scope than this run: both there, decoder here"):
-        other = {"scope": "decoder", "init": str(gated / "gates")}
+    with pytest.raises(SkipwiseError, match=r"gates.init: .* has other context than this run: .* there, .* here"):
+        other = still | {"context": ["task"]}
         train(base_config("other", model={"init": str(gated)}, gates=other))
+
+
+def test_gates_go_on_from_those_of_an_adapter_on_the_stacks_that_both_have(base_config):
+    base = train(base_config())
+    both = train(base_config("both", model={"init": str(base)}, gates=GATES))
+    of_one = GATES | {"scope": "decoder", "init": str(both / "gates"), "learning_rate": 1e-9}
+    one = train(base_config("one", model={"init": str(base)}, gates=of_one))
+    again = of_one | {"scope": "both", "init": str(one / "gates")}
+    last = train(base_config("last", model={"init": str(base)}, gates=again))
+    before, after = (load_file(folder / "gates" / "gate_model.safetensors") for folder in (both, last))
+    same = {name: torch.allclose(after[name], weight, atol=1e-6) for name, weight in before.items()}
+    assert all(kept for name, kept in same.items() if "decoder" in name)
+    assert not all(kept for name, kept in same.items() if "encoder" in name), "the encoder's are fresh"
+    with pytest.raises(SkipwiseError, match=r"has gates on the decoder alone, this run on the encoder.*scope: both"):
+        wrong = again | {"scope": "encoder"}
+        train(base_config("wrong", model={"init": str(base)}, gates=wrong))
 
 
 def test_a_model_is_averaged_with_the_one_it_went_on_from(base_config, tmp_path):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -31,7 +31,10 @@ _DIRECT_DB = (-3.0, 12.0)
 """Energy of what is heard directly over that of a drawn room's tail."""
 
 _SNR_DB = (0.0, 25.0)
-"""How much louder the window is than a drawn noise."""
+"""How much louder the window is than a drawn noise or babble."""
+
+_BABBLE_VOICES = (2, 6)
+"""How many other windows babble is made of."""
 
 _SPECTRUM_DB = 8.0
 """Standard deviation of a drawn noise's spectrum."""
@@ -83,12 +86,13 @@ class SpecAugment:
 @final
 @dataclass(frozen=True, kw_only=True)
 class VoiceAugment:
-    """A window is heard from another throat, in another room, over a noise, through another microphone.
+    """A window is heard from another throat, in another room, over a noise or babble, through another microphone.
 
     All formants move together, as with the length of the vocal tract, and each a little by itself. Formants, the pitch
     and whatever else is heard are stretched alike. A room adds to each frame's power what is left of earlier ones': a
     tail that decays exponentially. A noise adds power of a spectrum of its own that swells and fades, each bin of each
-    frame with the scatter of a random signal's.
+    frame with the scatter of a random signal's. Babble adds the power of other windows, each from somewhere on and, if
+    it is short, again and again.
     Source: Jaitly and Hinton 2013, vocal tract length perturbation; Nam et al. 2022, FilterAugment; Sehr and Kellermann
     2008 for reverberation as a convolution of mel powers.
     """
@@ -101,11 +105,21 @@ class VoiceAugment:
     """How often a room is added."""
     noise_share: float = 0.0
     """How often a noise is added, 0 to 25 dB below the window's power."""
+    babble_share: float = 0.0
+    """How often what others say is added, as far below it."""
 
     def __call__(
-        self, features: Float[Tensor, "frames mels"], *, natural_log: bool, rng: random.Random
+        self,
+        features: Float[Tensor, "frames mels"],
+        *,
+        natural_log: bool,
+        rng: random.Random,
+        others: Sequence[Callable[[], Float[Tensor, "other_frames mels"]]] = (),
     ) -> Float[Tensor, "frames mels"]:
-        """Return changed features: the logarithm, natural or base 10, of the mel power."""
+        """Return changed features: the logarithm, natural or base 10, of the mel power.
+
+        `others` give the features of other windows, for babble; without any there is none.
+        """
         num_bins = features.shape[1]
         (together,), apart, gains = _drawn(rng, 1), _drawn(rng, _KNOTS), _drawn(rng, _KNOTS)
         in_room, rt60_s, direct_db = rng.random() < self.room_share, rng.uniform(*_RT60_S), rng.uniform(*_DIRECT_DB)
@@ -116,6 +130,9 @@ class VoiceAugment:
             features = _in_room(features * unit, rt60_s, direct_db) / unit
         if self.noise_share and rng.random() < self.noise_share:
             features = _over_noise(features * unit, rng) / unit
+        if self.babble_share and rng.random() < self.babble_share and others:
+            voices = rng.sample(others, min(len(others), rng.randint(*_BABBLE_VOICES)))
+            features = _over_babble(features * unit, [voice() * unit for voice in voices], rng) / unit
         if self.channel_db:
             features = features + self.channel_db * _curve(gains, num_bins) * (math.log(10) / 10 / unit)
         return features
@@ -133,11 +150,22 @@ class Augment:
 
     @classmethod
     def of(
-        cls, *, vocal_tract: float, channel_db: float, room_share: float, noise_share: float, **hide: Any
+        cls,
+        *,
+        vocal_tract: float,
+        channel_db: float,
+        room_share: float,
+        noise_share: float,
+        babble_share: float,
+        **hide: Any,
     ) -> Augment:
         """Return what a config's section says."""
         voice = VoiceAugment(
-            vocal_tract=vocal_tract, channel_db=channel_db, room_share=room_share, noise_share=noise_share
+            vocal_tract=vocal_tract,
+            channel_db=channel_db,
+            room_share=room_share,
+            noise_share=noise_share,
+            babble_share=babble_share,
         )
         return cls(voice=voice, hide=SpecAugment(**hide))
 
@@ -192,6 +220,26 @@ def _over_noise(log_power: Float[Tensor, "frames mels"], rng: random.Random) -> 
     independent = np.linspace(*_INDEPENDENT, num_bins)
     scatter = np.random.default_rng(rng.getrandbits(64)).gamma(independent, 1 / independent, (num_frames, num_bins))
     noise = (shape_db * (math.log(10) / 10)).exp() * torch.from_numpy(scatter).to(log_power)
+    return _with_added(log_power, noise, snr_db)
+
+
+def _over_babble(
+    log_power: Float[Tensor, "frames mels"], voices: Sequence[Float[Tensor, "_ mels"]], rng: random.Random
+) -> Float[Tensor, "frames mels"]:
+    """With the power of what others say, of about the same loudness each, all at once."""
+    snr_db = rng.uniform(*_SNR_DB)
+    babble = torch.zeros_like(log_power)
+    for voice in voices:
+        power = (voice - voice.amax()).exp()
+        places = torch.arange(rng.randrange(len(voice)), len(voice) + len(log_power))[: len(log_power)] % len(voice)
+        babble += power[places] * (rng.uniform(0.5, 1.0) ** 2 / power.mean())
+    return _with_added(log_power, babble, snr_db)
+
+
+def _with_added(
+    log_power: Float[Tensor, "frames mels"], noise: Float[Tensor, "frames mels"], snr_db: float
+) -> Float[Tensor, "frames mels"]:
+    """With a noise of this power, up to a factor, added so that it is `snr_db` below what is there."""
     loudest = log_power.amax()  # powers of 1 and less: loud recordings do not overflow
     power = (log_power - loudest).exp()
     gain = power.mean() / noise.mean() * 10 ** (-snr_db / 10)

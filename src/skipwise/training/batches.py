@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypedDict, final
 
 import torch
@@ -198,7 +199,9 @@ class StepDataset(Dataset[TrainBatch]):
         front_end, num_frames = self._data.front_end, self._data.front_end.window_frames
         augment, rng = self._data.augment, random.Random(f"{self._data.seed} {step} {place}")
         if augment is not None:
-            cut = augment.voice(cut, natural_log=front_end.is_natural_log, rng=rng)
+            windows = self._data.source.windows(step)
+            others = [partial(self._data.source.features, other) for other in (*windows[:place], *windows[place + 1 :])]
+            cut = augment.voice(cut, natural_log=front_end.is_natural_log, rng=rng, others=others)
         features = front_end.of_window(cut)
         silence = front_end.silence(features)
         if augment is not None:

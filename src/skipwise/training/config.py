@@ -67,6 +67,8 @@ class AugmentSection(Section):
     """How often a window is heard in another room beside its own."""
     noise_share: float = Field(default=0.0, ge=0, le=1)
     """How often a window is heard over a noise beside its own, 0 to 25 dB below it."""
+    babble_share: float = Field(default=0.0, ge=0, le=1)
+    """How often a window is heard over what two to six others of its step say, 0 to 25 dB below it."""
 
 
 class LoraSection(Section):

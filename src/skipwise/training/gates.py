@@ -43,12 +43,20 @@ def gate_config(gates: GatesSection, sizes: Any, sites: Sequence[GateSite], vect
 def take_gates(adapter: GateAdapter, folder: Path) -> None:
     """Give fresh gates the weights of an adapter's predictors, whatever weights its base had.
 
+    A stack that the adapter has no gates on keeps its fresh ones.
+
     Raises:
-        SkipwiseError: if there is no adapter, or it knows other sites, languages, tasks or parts of the context.
+        SkipwiseError: if there is no adapter, or it has gates on none of the stacks, or knows other sites, languages,
+            tasks or parts of the context.
     """
     before = GateAdapter.from_pretrained(folder)
+    shared = [stack for stack in adapter.predictors if stack in before.predictors]
+    if not shared:
+        raise SkipwiseError(
+            f"gates.init: {folder} has gates on the {before.config.scope} alone, this run on the "
+            f"{adapter.config.scope}. Set gates.scope: both, or leave gates.init out for fresh gates."
+        )
     for said, mine, theirs in (
-        ("scope", adapter.config.scope, before.config.scope),
         ("granularity", adapter.config.granularity, before.config.granularity),
         ("context", adapter.config.context, before.config.context),
         ("predictor", adapter.config.predictor, before.config.predictor),
@@ -61,7 +69,8 @@ def take_gates(adapter: GateAdapter, folder: Path) -> None:
                 f"gates.init: {folder} has other {said} than this run: {theirs} there, {mine} here. Train what it was "
                 "trained for, or leave gates.init out for fresh gates."
             )
-    adapter.predictors.load_state_dict(before.predictors.state_dict())
+    for stack in shared:
+        adapter.predictors[stack].load_state_dict(before.predictors[stack].state_dict())
 
 
 def site_costs(cost: CostSection, sizes: Any, sites: Sequence[GateSite]) -> tuple[float, ...]:

@@ -60,7 +60,7 @@ class GatesSection(Section):
     scope: Scope = "decoder"
     """Stacks to gate."""
     init: Path | None = None
-    """Folder of an adapter whose predictors these go on from; null: fresh ones."""
+    """Folder of an adapter whose predictors these go on from, on the stacks that it has gates on; null: fresh ones."""
     default_scope: Scope | None = None
     """Stacks that are pruned where a request names none; null: all that are gated."""
     sparsity: float = Field(default=0.5, ge=0, lt=1)
