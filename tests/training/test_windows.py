@@ -263,3 +263,26 @@ def test_another_voice_is_heard_where_something_is_said_and_silence_stays(
     for row, real in enumerate(theirs["num_real_frames"].tolist()):
         assert not torch.equal(ours["features"][row, :real], theirs["features"][row, :real])
         assert torch.equal(ours["features"][row, real:], theirs["features"][row, real:])
+
+
+def test_babble_is_of_the_step_whichever_process_a_window_falls_to(
+    recordings: list[Recording], store: FeatureStore
+) -> None:
+    """A step of one window has nobody else in it, and stays as it is."""
+    hide = SpecAugment(num_bands=0, num_stretches=0)
+    babble = Augment(voice=VoiceAugment(babble_share=1.0), hide=hide)
+    plain, whole = dataset(recordings, store), dataset(recordings, store, augment=babble)
+    halves = [dataset(recordings, store, augment=babble, process=i, num_processes=2) for i in (0, 1)]
+    steps = range(12)
+    sizes = {plain[step]["num_step_windows"] for step in steps}
+    assert 1 in sizes and max(sizes) > 2, "both kinds are met"
+    for step in steps:
+        quiet, batch = plain[step]["features"], whole[step]["features"]
+        alone = plain[step]["num_step_windows"] == 1
+        for row, real in enumerate(plain[step]["num_real_frames"].tolist()):
+            assert torch.equal(batch[row, :real], quiet[row, :real]) == alone
+        for half in halves:
+            places = half.places(step)
+            if places:
+                part = half[step]["features"]
+                assert torch.equal(part, batch[list(places), : part.shape[1]])
