@@ -1,6 +1,7 @@
 """Put a trained gated model and a dozen held-out clips into the package's assets.
 
     python recipes/parliament/ship.py runs/gated/model runs/parliament
+    python recipes/parliament/ship.py runs/averaged/model runs/parliament --gates runs/settled/gates
 
 The weights are stored as fp16. The clips are evenly spread over the test split's utterances of 2.5 to 6 s, four a
 language, chosen by position and never by result.
@@ -24,13 +25,13 @@ ASSETS = Path(__file__).parents[2] / "src" / "skipwise" / "assets"
 CLIPS_PER_LANGUAGE = 4
 
 
-def ship_model(source: Path, target: Path) -> None:
-    """Write the model at `source` as fp16 with its gates; the model card beside it is kept."""
+def ship_model(source: Path, target: Path, gates: Path) -> None:
+    """Write the model at `source` as fp16 with these gates; the model card beside it is kept."""
     card = target / "README.md"
     text = card.read_text(encoding="utf-8") if card.exists() else None
     model = load_owsm(source)
     save_owsm(target, model.network, model.vocabulary, dtype=torch.float16)
-    GateAdapter.from_pretrained(source / GATES_FOLDER).save_pretrained(target / GATES_FOLDER)
+    GateAdapter.from_pretrained(gates).save_pretrained(target / GATES_FOLDER)
     if text is not None:
         card.write_text(text, encoding="utf-8")
 
@@ -58,8 +59,9 @@ def _write_clip(utterance: Utterance, path: Path) -> Utterance:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="trained model folder, with gates/")
+    parser.add_argument("model", type=Path, help="trained model folder")
     parser.add_argument("corpus", type=Path, help="parliament corpus")
+    parser.add_argument("--gates", type=Path, help="their folder, if not gates/ in that of the model")
     arguments = parser.parse_args()
-    ship_model(arguments.model, ASSETS / "reference")
+    ship_model(arguments.model, ASSETS / "reference", arguments.gates or arguments.model / GATES_FOLDER)
     ship_clips(arguments.corpus, ASSETS / "clips")
