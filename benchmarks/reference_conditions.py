@@ -86,6 +86,7 @@ def main(  # noqa: PLR0913 one argument is one option
     limit: Annotated[int | None, typer.Option(help="So many utterances of each split, spread over it.")] = None,
     beam_size: Annotated[int, typer.Option(help="Hypotheses followed at once.")] = 5,
     ctc_weight: Annotated[float, typer.Option(help="Share of the CTC head in transcription.")] = 0.3,
+    ctc_skips_prompt: Annotated[bool, typer.Option(help="Do not count the prompt as its output.")] = True,
     batch_s: Annotated[float, typer.Option(help="Seconds of audio decoded together.")] = 120.0,
     threads: Annotated[int | None, typer.Option(help="Threads of torch.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of batch order and intervals.")] = 0,
@@ -97,11 +98,10 @@ def main(  # noqa: PLR0913 one argument is one option
         torch.set_num_threads(threads)
     splits = split or ["test", "test_unseen"]
     utterances = {name: spread(read_data(data, name), limit) for name in splits}
-    options = {
-        task: DecodeOptions(beam_size=beam_size, ctc_weight=ctc_weight if task == "asr" else 0.0) for task in TASKS
-    }
+    of_asr = DecodeOptions(beam_size=beam_size, ctc_weight=ctc_weight, ctc_skips_prompt=ctc_skips_prompt)
+    options = {task: of_asr if task == "asr" else DecodeOptions(beam_size=beam_size) for task in TASKS}
     settings = {"data": data, "model": model, "dense_only": dense_only, "limit": limit, "beam_size": beam_size}
-    settings |= {"ctc_weight": ctc_weight, "batch_s": batch_s, "seed": seed}
+    settings |= {"ctc_weight": ctc_weight, "ctc_skips_prompt": ctc_skips_prompt, "batch_s": batch_s, "seed": seed}
     kept = work / hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     kept.mkdir(parents=True, exist_ok=True)
     evaluations: dict[tuple[str, str], Evaluation] = {}

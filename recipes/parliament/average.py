@@ -1,6 +1,6 @@
 """Average a model with the one that it was trained on from, weight by weight; its gates stay as they are.
 
-    python recipes/parliament/average.py reference runs/further/model runs/averaged/model --share 0.4
+    python recipes/parliament/average.py reference runs/further/model runs/averaged/model --share 0.5
 
 What goes on from a trained model at a high rate learns new things and loses some of the old; between the two lies a
 model that has most of both (Wortsman et al. 2022, WiSE-FT).
@@ -32,7 +32,7 @@ if __name__ == "__main__":
     parser.add_argument("before", help="the model that training went on from; reference: the shipped one")
     parser.add_argument("after", type=Path, help="the model that came out, with gates")
     parser.add_argument("target", type=Path, help="folder to write")
-    parser.add_argument("--share", type=float, default=0.4, help="of the weights of AFTER")
+    parser.add_argument("--share", type=float, default=0.5, help="of the weights of AFTER")
     asked = parser.parse_args()
     began = reference_model() if asked.before == "reference" else Path(asked.before)
     average(began, asked.after, asked.target, share=asked.share)

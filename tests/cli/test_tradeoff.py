@@ -75,14 +75,15 @@ def test_without_gates_there_is_nothing_to_compare(
 
 
 def test_systems_are_searched_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    search = ("--task", "asr", "--beam-size", "2", "--ctc-weight", "0.3", "--sparsity", "0.5")
+    search = ("--task", "asr", "--beam-size", "2", "--ctc-weight", "0.3", "--ctc-skips-prompt")
+    search += ("--sparsity", "0.5")
     assert tradeoff(monkeypatch, *search, "--limit", "2", "--json", str(tmp_path / "points.json")) == 0
     points = json.loads((tmp_path / "points.json").read_text(encoding="utf-8"))["points"]
     clips = spread(read_manifest(shipped_clips()), 2)
-    options = DecodeOptions(beam_size=2, ctc_weight=0.3)
+    options = DecodeOptions(beam_size=2, ctc_weight=0.3, ctc_skips_prompt=True)
     for point, gates in zip(points, ("none", "auto"), strict=True):
         settings = point["evaluation"]["settings"]
-        assert (settings["beam_size"], settings["ctc_weight"]) == (2, 0.3)
+        assert (settings["beam_size"], settings["ctc_weight"], settings["ctc_skips_prompt"]) == (2, 0.3, True)
         transcriber = Transcriber(gates=gates, sparsity=None if gates == "none" else 0.5, options=options)
         expected = evaluate(transcriber, clips, ["asr"], batch_s=5).to_dict()["all"]
         assert point["evaluation"]["all"]["wer"] == expected["wer"]

@@ -49,6 +49,7 @@ def tradeoff(  # noqa: PLR0913 one argument is one option
     batch_s: Annotated[float, typer.Option("--batch-s", min=0.1, help="Seconds of audio decoded together.")] = 120.0,
     beam_size: options.BeamSize = 1,
     ctc_weight: options.CtcWeight = 0.0,
+    ctc_skips_prompt: options.CtcSkipsPrompt = False,
     max_length_ratio: options.MaxLengthRatio = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of batch order and intervals.")] = 0,
     device: options.Device = "cpu",
@@ -64,7 +65,12 @@ def tradeoff(  # noqa: PLR0913 one argument is one option
 
     bad_lines: list[str] | None = [] if skip_bad else None
     utterances = spread(read_data(data, split, languages=language, bad_lines=bad_lines), limit)
-    decoding = DecodeOptions(beam_size=beam_size, ctc_weight=ctc_weight, max_length_ratio=max_length_ratio)
+    decoding = DecodeOptions(
+        beam_size=beam_size,
+        ctc_weight=ctc_weight,
+        ctc_skips_prompt=ctc_skips_prompt,
+        max_length_ratio=max_length_ratio,
+    )
     dense = Transcriber(model or base_of(gates), gates="none", device=device, dtype=dtype, options=decoding)
     systems = {None: dense} | _pruned(dense, gates, sparsity, exact=exact, scope=scope)
     tasks = task or tasks_of(dense, utterances)
