@@ -26,9 +26,10 @@ from skipwise.data.layouts import read_data
 from skipwise.decoding import DecodeOptions
 from skipwise.evaluation import differences, evaluate
 from skipwise.evaluation.rows import spread
+from skipwise.evaluation.summary import metrics_of
 from skipwise.pipeline import Transcriber
 
-METRICS = {"asr": "wer", "st_eng": "bleu"}
+TASKS = ("asr", "st_eng")
 
 
 def main(
@@ -43,7 +44,8 @@ def main(
     """Transcribe and translate recordings with beam 5, and write what telling the text before a window changes."""
     recordings = spread(read_data(data, split), limit)
     found = {}
-    for task, metric in METRICS.items():
+    for task in TASKS:
+        metric = metrics_of(task)[0].name
         # the CTC head would count the text before as its output
         options = DecodeOptions(beam_size=5, ctc_weight=0.3 if task == "asr" else 0.0, ctc_skips_prompt=True)
         untold = Transcriber(model, gates="none", options=options)

@@ -29,11 +29,12 @@ from skipwise.data.layouts import read_data
 from skipwise.evaluation.rows import decode_rows, has_reference, make_batches, spread
 from skipwise.evaluation.run import Evaluation
 from skipwise.evaluation.shuffle import ShuffleTest, recorded, shuffled
+from skipwise.evaluation.summary import metrics_of
 from skipwise.gating import Budget, ShuffleLevel
 from skipwise.pipeline import Transcriber
 
 LEVELS: tuple[ShuffleLevel, ...] = ("speech", "language", "task")
-METRICS = {"asr": "wer", "st_eng": "bleu"}
+TASKS = ("asr", "st_eng")
 AXES = {"asr": "WER lost, points", "st_eng": "BLEU lost"}
 
 
@@ -50,7 +51,7 @@ def main(
     """Decode greedily with the gates' own input and with others', and write what changes."""
     utterances = spread(read_data(data, split), limit)
     plain = Transcriber(model, gates="none")
-    tasks = [task for task in METRICS if any(has_reference(utterance, task) for utterance in utterances)]
+    tasks = [task for task in TASKS if any(has_reference(utterance, task) for utterance in utterances)]
     rows = []
     for share in track(sparsity or (0.3, 0.5, 0.7), "shuffling"):
         gated = Transcriber(plain.model, gates="auto", sparsity=Budget(sparsity=share, exact=True))
@@ -73,7 +74,7 @@ def main(
 
 def row_of(found: dict[str, Any], share: float, level: str, task: str) -> dict[str, Any]:
     """What shuffling changes in one task: above 0 it costs quality."""
-    metric, sign = METRICS[task], 1 if task == "asr" else -1
+    metric, sign = metrics_of(task)[0].name, 1 if task == "asr" else -1
     change = found["differences"]["per_task"][task][metric]
     lost = [sign * bound + 0.0 for bound in change["absolute_interval"]]
     return {

@@ -149,25 +149,10 @@ class Augment:
     """Hides parts of what the model hears."""
 
     @classmethod
-    def of(
-        cls,
-        *,
-        vocal_tract: float,
-        channel_db: float,
-        room_share: float,
-        noise_share: float,
-        babble_share: float,
-        **hide: Any,
-    ) -> Augment:
-        """Return what a config's section says."""
-        voice = VoiceAugment(
-            vocal_tract=vocal_tract,
-            channel_db=channel_db,
-            room_share=room_share,
-            noise_share=noise_share,
-            babble_share=babble_share,
-        )
-        return cls(voice=voice, hide=SpecAugment(**hide))
+    def of(cls, **section: Any) -> Augment:
+        """Return what a config's section says; every field of the two has its key there."""
+        voice = {name: section.pop(name) for name in VoiceAugment.__dataclass_fields__}
+        return cls(voice=VoiceAugment(**voice), hide=SpecAugment(**section))
 
 
 def _drawn(rng: random.Random, count: int) -> list[float]:

@@ -142,7 +142,7 @@ class StepDataset(Dataset[TrainBatch]):
         rows = [(number, place, task) for number, (task, place) in enumerate(served) if place in parts]
         heard = [data.source.features(window) for window in (windows[place] for place in places)]
         vectors = [data.vectors.of(*pairs[place], own) for place, own in zip(places, heard, strict=True)]
-        features = [self._model_input(step, place, own) for place, own in zip(places, heard, strict=True)]
+        features = [self._model_input(step, place, windows, own) for place, own in zip(places, heard, strict=True)]
         num_real = [min(len(cut), len(row)) for cut, row in zip(heard, features, strict=True)]
         padded = pad_features(features, num_real_frames=num_real)
         chosen = [targets[place, task] for _, place, task in rows]
@@ -193,13 +193,12 @@ class StepDataset(Dataset[TrainBatch]):
         return self._data.targets.target(recording, window, task, rng)
 
     def _model_input(
-        self, step: int, place: int, cut: Float[Tensor, "frames mels"]
+        self, step: int, place: int, windows: Sequence[Window], cut: Float[Tensor, "frames mels"]
     ) -> Float[Tensor, "window_frames mels"]:
-        """What the model hears of a window: changed by augmentation, filled up as in inference."""
+        """What the model hears of one of a step's windows: changed by augmentation, filled up as in inference."""
         front_end, num_frames = self._data.front_end, self._data.front_end.window_frames
         augment, rng = self._data.augment, random.Random(f"{self._data.seed} {step} {place}")
         if augment is not None:
-            windows = self._data.source.windows(step)
             others = [partial(self._data.source.features, other) for other in (*windows[:place], *windows[place + 1 :])]
             cut = augment.voice(cut, natural_log=front_end.is_natural_log, rng=rng, others=others)
         features = front_end.of_window(cut)

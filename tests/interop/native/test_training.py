@@ -295,7 +295,9 @@ def test_detaching_ends_the_training(folder: Path) -> None:
 
 def test_what_cannot_be_trained_is_one_clear_error(folder: Path) -> None:
     model = _model(folder)
-    with pytest.raises(SkipwiseError, match=r"gates_conf\.sparsities: .*The keys of gates_conf: scope, .*sparsity,"):
+    with pytest.raises(
+        SkipwiseError, match=r"gates_conf\.sparsities: .*The keys of gates_conf: scope, init, default_scope, sparsity"
+    ):
         gates_section({"sparsities": 0.5})
     with pytest.raises(
         SkipwiseError, match="neither embeddings as context nor distillation nor open_share nor init, got distillation"
