@@ -96,6 +96,12 @@ def test_gates_go_on_from_those_of_an_adapter_on_the_stacks_that_both_have(base_
         train(base_config("wrong", model={"init": str(base)}, gates=wrong))
 
 
+def test_gates_to_go_on_from_that_are_not_there_are_told_before_features_are_made(base_config, monkeypatch):
+    monkeypatch.setattr("skipwise.training.run.starting_point", lambda config: pytest.fail("features are made"))
+    with pytest.raises(SkipwiseError, match="no gate adapter at nowhere"):
+        train(base_config(gates=GATES | {"init": "nowhere"}))
+
+
 def test_a_model_is_averaged_with_the_one_it_went_on_from(base_config, tmp_path):
     base = train(base_config())
     gated = train(base_config("gated", model={"init": str(base)}, gates=GATES))

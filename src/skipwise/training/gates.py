@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from skipwise.errors import SkipwiseError
@@ -40,23 +39,31 @@ def gate_config(gates: GatesSection, sizes: Any, sites: Sequence[GateSite], vect
     )
 
 
-def take_gates(adapter: GateAdapter, folder: Path) -> None:
-    """Give fresh gates the weights of an adapter's predictors, whatever weights its base had.
-
-    A stack that the adapter has no gates on keeps its fresh ones.
+def gates_before(gates: GatesSection | None) -> GateAdapter | None:
+    """Return the adapter that a run's gates go on from, if they do.
 
     Raises:
-        SkipwiseError: if there is no adapter, or it has gates on none of the stacks, or knows other sites, languages,
-            tasks or parts of the context.
+        SkipwiseError: if there is none where the section says.
     """
-    before = GateAdapter.from_pretrained(folder)
+    return None if gates is None or gates.init is None else GateAdapter.from_pretrained(gates.init)
+
+
+def take_gates(adapter: GateAdapter, before: GateAdapter, *, said: str) -> None:
+    """Give fresh gates the weights of the predictors of the adapter `before`, whatever weights its base had.
+
+    A stack that it has no gates on keeps its fresh ones. `said` is what named it, for errors.
+
+    Raises:
+        SkipwiseError: if it has gates on none of the stacks, or knows other sites, languages, tasks or parts of the
+            context.
+    """
     shared = [stack for stack in adapter.predictors if stack in before.predictors]
     if not shared:
         raise SkipwiseError(
-            f"gates.init: {folder} has gates on the {before.config.scope} alone, this run on the "
+            f"{said} has gates on the {before.config.scope} alone, this run on the "
             f"{adapter.config.scope}. Set gates.scope: both, or leave gates.init out for fresh gates."
         )
-    for said, mine, theirs in (
+    for name, mine, theirs in (
         ("granularity", adapter.config.granularity, before.config.granularity),
         ("context", adapter.config.context, before.config.context),
         ("predictor", adapter.config.predictor, before.config.predictor),
@@ -66,7 +73,7 @@ def take_gates(adapter: GateAdapter, folder: Path) -> None:
     ):
         if mine != theirs:
             raise SkipwiseError(
-                f"gates.init: {folder} has other {said} than this run: {theirs} there, {mine} here. Train what it was "
+                f"{said} has other {name} than this run: {theirs} there, {mine} here. Train what it was "
                 "trained for, or leave gates.init out for fresh gates."
             )
     for stack in shared:

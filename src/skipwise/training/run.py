@@ -29,7 +29,7 @@ from skipwise.training.augment import Augment
 from skipwise.training.auxiliary_ctc import auxiliary_ctc
 from skipwise.training.batches import StepDataset, TrainData
 from skipwise.training.config import TrainConfig
-from skipwise.training.gates import gate_config, objective_config, take_gates
+from skipwise.training.gates import gate_config, gates_before, objective_config, take_gates
 from skipwise.training.kept_base import as_used, keep_base
 from skipwise.training.objective import GatedObjective
 from skipwise.training.sources import WindowSource
@@ -69,15 +69,16 @@ def train(config: TrainConfig, *, resume: bool = False, on_step: Callable[[int],
     if config.optimisation.threads is not None:
         torch.set_num_threads(config.optimisation.threads)
     torch.manual_seed(config.seed)
-    dev = _dev_utterances(config)  # first: features take long, and without dev data there is no run
+    # first: features take long, and without dev data, or gates to go on from, there is no run
+    dev, before = _dev_utterances(config), gates_before(config.gates)
     model, source = starting_point(config)
     family = trainable_family_of(model.network)
     vectors = context_vectors(config.gates, source, family.front_end(model.network))
     if config.gates is not None:
         sites = family.describe(model.network).sites
         adapter = attach(model.network, gate_config(config.gates, model.network.config, sites, vectors))
-        if config.gates.init is not None:
-            take_gates(adapter, config.gates.init)
+        if before is not None:
+            take_gates(adapter, before, said=f"gates.init: {config.gates.init}")
     keep_base(model.network, config.model.base, config.model.lora)
     objective = GatedObjective(
         model.network, objective_config(config), auxiliary_ctc=auxiliary_ctc(config.model.auxiliary_ctc, model, source)
