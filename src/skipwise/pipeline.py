@@ -87,7 +87,7 @@ class Transcriber:
         self.planner: Planner = planner_for(model, gates, budget_of(sparsity, exact=exact))
         self.model = model_for(model, self.planner)
         self._extractors = ContextExtractors.of_planner(self.planner, num_mel_bins=config.num_mel_bins)
-        num_weights = family.num_decoder_weights(model.network)
+        num_weights = sum(parameter.numel() for parameter in family.decoder_parameters(model.network))
         packed = check_dtype(dtype, device_of(model.network), num_weights=num_weights)
         self.engine = family.engine(self.model.network, packed)
         self.options = (options or DecodeOptions()).for_windows(padded=config.window_s is not None)

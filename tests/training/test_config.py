@@ -60,6 +60,8 @@ def test_overrides_change_what_they_name_in_order(config_file):
         ("gates.sparsity_warmup_shape=step", r"sparsity_warmup_shape: .*'linear' or 'cubic', got 'step'"),
         ("model.lora.rang=3", r"unknown key model.lora.rang; allowed there: alpha, dropout, layers, rank"),
         ("model.base=frozen", r"model.base frozen is for gates on a trained base: it needs gates and init"),
+        ("model.base=decoder", r"base decoder keeps the encoder of a trained base: name one in init"),
+        ("model.base=head", r"model.base: .*'full', 'decoder', 'lora' or 'frozen', got 'head'"),
         ("model.decoder_layers=[2, 0]", r"decoder_layers must be layers from 0 on, in order .*, got \[2, 0\]"),
         (
             "model.decoder_layers=[0, 2]",

@@ -87,6 +87,23 @@ def test_gates_of_every_step_can_be_trained_resumed_and_used(base, base_config):
     assert {"gate_entropy_decoder", "gate_plans_decoder", "sparsity_argmax_decoder"} <= logged
 
 
+@pytest.mark.parametrize("gates", [None, GATES], ids=["without gates", "with gates"])
+def test_a_decoder_can_be_trained_on_its_own(base, base_config, gates):
+    config = base_config("decoder", model={"init": str(base), "base": "decoder"}, gates=gates)
+    trained = train(config)
+    assert trained.name == "model" and (trained / "gates").exists() == (gates is not None)
+    before, after = (load_owsm(folder).network.state_dict() for folder in (base, trained))
+    changed = {name.partition(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed == {"decoder"}
+    checkpoint = load_file(config.output / "checkpoints" / "checkpoint-6" / "model.safetensors")
+    kept = {name.split(".")[1] for name in checkpoint} & {"encoder", "ctc_head"}
+    assert not kept and any(name.startswith("network.decoder.") for name in checkpoint)
+    shutil.rmtree(trained)
+    shutil.rmtree(config.output / "checkpoints" / "checkpoint-6")
+    resumed = load_owsm(train(config, resume=True)).network.state_dict()
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in after.items())
+
+
 def test_gates_on_a_frozen_base_are_an_adapter_for_that_base(base, base_config):
     frozen = train(base_config("frozen", model={"init": str(base), "base": "frozen"}, gates=GATES))
     assert frozen.name == "gates" and not (frozen.parent / "model").exists()

@@ -156,6 +156,14 @@ def test_every_kind_of_gates_is_trained_and_used(
     assert {f"gate_plans_{stack}" for stack in adapter.predictors} <= logged(config)
 
 
+def test_the_decoder_of_a_whisper_can_be_trained_on_its_own(whisper: Path, whisper_config: Config) -> None:
+    trained = train(whisper_config("decoder", model={"init": str(whisper), "base": "decoder"}, gates=GATES))
+    before, after = weights(whisper), weights(trained)
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert "model.decoder.embed_tokens.weight" in changed
+    assert all(name.startswith(("model.decoder.", "proj_out.")) for name in changed)
+
+
 @pytest.mark.parametrize("base", ["frozen", "lora"])
 def test_a_kept_whisper_gets_an_adapter(whisper: Path, whisper_config: Config, base: str) -> None:
     if base == "lora":

@@ -28,4 +28,4 @@ def train(
     console = Console()
     learned = f"{', '.join(settings.data.tasks)} of {', '.join(settings.data.languages)}"
     console.print(f"output {settings.output}, seed {settings.seed}, {settings.optimisation.max_steps} steps, {learned}")
-    console.print(f"{'trained model' if settings.model.base == 'full' else 'adapter'}: {run(settings, resume=resume)}")
+    console.print(f"{'trained model' if settings.model.writes_base else 'adapter'}: {run(settings, resume=resume)}")

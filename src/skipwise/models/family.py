@@ -10,7 +10,7 @@ Shapes: B rows, F feature frames, M mel bins, T encoder frames, L positions, D w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar, final, runtime_checkable
@@ -166,8 +166,8 @@ class ModelFamily(GateFamily[nn.Module, nn.Module]):
         """
 
     @abstractmethod
-    def num_decoder_weights(self, network: nn.Module) -> int:
-        """Return the weights of the decoder: how many decide which precision is the fastest."""
+    def decoder_parameters(self, network: nn.Module) -> Iterator[nn.Parameter]:
+        """Return the weights of the decoder, its embeddings and output head among them, each once."""
 
     @abstractmethod
     def embed(self, network: nn.Module, features: SpeechStates) -> SpeechStates:

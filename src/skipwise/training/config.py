@@ -14,6 +14,9 @@ from skipwise.errors import SkipwiseError
 from skipwise.training.gates_section import CostSection, DistillationSection, GatesSection
 from skipwise.training.section import Section, explained
 
+BaseTraining = Literal["full", "decoder", "lora", "frozen"]
+"""What is trained of a base."""
+
 
 class DataSection(Section):
     """Which speech to learn from."""
@@ -104,10 +107,15 @@ class ModelSection(Section):
     auxiliary_ctc: float = Field(default=0.0, ge=0, lt=1)
     """Weight of the loss of a CTC head that a base without one, a Whisper, learns with and that is not saved. It begins
     with `ctc_weight_start`."""
-    base: Literal["full", "lora", "frozen"] = "full"
-    """`full` trains the base too and writes a new one; `lora` trains low-rank changes of it, `frozen` the gates alone:
-    both write an adapter for the base in `init`."""
+    base: BaseTraining = "full"
+    """`full` trains the base too and writes a new one; `decoder` does so with the encoder and a CTC head as they are in
+    `init`. `lora` trains low-rank changes of the base, `frozen` the gates alone: both write an adapter for it."""
     lora: LoraSection = LoraSection()
+
+    @property
+    def writes_base(self) -> bool:
+        """Whether a run makes a new base; else an adapter for the one in `init`."""
+        return self.base in ("full", "decoder")
 
     @model_validator(mode="after")
     def _kept_layers_are_a_trained_base_s(self) -> ModelSection:
@@ -116,11 +124,17 @@ class ModelSection(Section):
             return self
         if not kept or min(kept) < 0 or list(kept) != sorted(set(kept)):
             raise ValueError(f"decoder_layers must be layers from 0 on, in order and each once, got {list(kept)}")
-        if self.init == "scratch" or self.base != "full":
+        if self.init == "scratch" or not self.writes_base:
             raise ValueError(
-                "decoder_layers is for a trained base (init) that trains on as a whole (base: full). For a fresh one "
+                "decoder_layers is for a trained base (init) that trains on (base: full or decoder). For a fresh one "
                 "set architecture.decoder_layers"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_kept_encoder_has_learned(self) -> ModelSection:
+        if self.base == "decoder" and self.init == "scratch":
+            raise ValueError("base decoder keeps the encoder of a trained base: name one in init")
         return self
 
 
@@ -190,7 +204,7 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _a_kept_base_is_there(self) -> TrainConfig:
-        if self.model.base == "full":
+        if self.model.writes_base:
             return self
         if self.gates is None or self.model.init == "scratch":
             raise ValueError(f"model.base {self.model.base} is for gates on a trained base: it needs gates and init")

@@ -1,9 +1,9 @@
-"""Training that leaves the base as it is: gates alone, or gates with low-rank changes (LoRA, by peft)."""
+"""Training that leaves the base as it is, or its encoder: gates alone, or with low-rank changes (LoRA, by peft)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,13 +14,13 @@ from skipwise.gating.lora import LowRank
 from skipwise.models.family import SpeechModel, Vocabulary
 from skipwise.models.lora import sharing_copy
 from skipwise.models.registry import family_of, held_gates
-from skipwise.training.config import LoraSection
+from skipwise.training.config import BaseTraining, LoraSection
 
 _NAME = "default"
 
 
-def keep_base(network: nn.Module, base: Literal["full", "lora", "frozen"], lora: LoraSection) -> None:
-    """Make a network train what it should: all of it, its gates and low-rank changes, or its gates alone.
+def keep_base(network: nn.Module, base: BaseTraining, lora: LoraSection) -> None:
+    """Make a network train what it should: all of it, or its gates and its decoder, low-rank changes or nothing else.
 
     Raises:
         SkipwiseError: if low-rank changes are asked for without peft, or of layers that there are none of.
@@ -28,11 +28,14 @@ def keep_base(network: nn.Module, base: Literal["full", "lora", "frozen"], lora:
     if base == "full":
         return
     network.requires_grad_(False)
-    if base == "lora":
+    if base == "decoder":
+        for parameter in family_of(network).decoder_parameters(network):
+            parameter.requires_grad_(True)
+    elif base == "lora":
         _inject(network, lora)
     adapter = held_gates(network).gate_adapter
-    assert adapter is not None
-    adapter.requires_grad_(True)
+    if adapter is not None:
+        adapter.requires_grad_(True)
 
 
 def lora_weights(network: nn.Module) -> LoraWeights | None:

@@ -121,7 +121,7 @@ def _disk_errors_told(output: Path) -> Iterator[None]:
 
 def result_folder(config: TrainConfig) -> Path:
     """Return where what is trained is written: a model, or an adapter for the base that it started from."""
-    return config.output / (MODEL_FOLDER if config.model.base == "full" else GATES_FOLDER)
+    return config.output / (MODEL_FOLDER if config.model.writes_base else GATES_FOLDER)
 
 
 def _steps(config: TrainConfig, model: AnyModel, source: WindowSource, vectors: ContextVectors) -> StepDataset:
@@ -189,7 +189,7 @@ def _save(config: TrainConfig, model: AnyModel, results: Mapping[str, float]) ->
 
     A base that was kept is not written again: the adapter names the one that it started from.
     """
-    if config.model.base != "full":
+    if not config.model.writes_base:
         _, adapter = as_used(model)
         assert adapter is not None
         adapter.notes |= {"base": config.model.init, "results": results}

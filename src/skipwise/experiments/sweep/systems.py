@@ -152,12 +152,12 @@ def check_data(cells: Sequence[Cell]) -> None:
 
 def _trained(cell: Cell) -> str | Path:
     """The base that a cell's gates run on."""
-    return result_folder(cell.training) if cell.training.model.base == "full" else cell.training.model.init
+    return result_folder(cell.training) if cell.training.model.writes_base else cell.training.model.init
 
 
 def _adapter(cell: Cell) -> GateAdapter:
     folder = result_folder(cell.training)
-    return GateAdapter.from_pretrained(folder / GATES_FOLDER if cell.training.model.base == "full" else folder)
+    return GateAdapter.from_pretrained(folder / GATES_FOLDER if cell.training.model.writes_base else folder)
 
 
 def _device(name: str) -> str:

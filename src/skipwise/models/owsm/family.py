@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -68,8 +68,8 @@ class OwsmFamily(TrainableFamily):
     def engine(self, network: nn.Module, dtype: Dtype = "fp32") -> OwsmEngine:
         return OwsmEngine(_owsm(network), dtype)
 
-    def num_decoder_weights(self, network: nn.Module) -> int:
-        return sum(parameter.numel() for parameter in _owsm(network).decoder.parameters())
+    def decoder_parameters(self, network: nn.Module) -> Iterator[nn.Parameter]:
+        return _owsm(network).decoder.parameters()
 
     def embed(self, network: nn.Module, features: SpeechStates) -> SpeechStates:
         return _owsm(network).embed(features)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -73,8 +73,9 @@ class WhisperFamily(TrainableFamily):
     def engine(self, network: nn.Module, dtype: Dtype = "fp32") -> WhisperEngine:
         return WhisperEngine(_whisper(network), dtype)
 
-    def num_decoder_weights(self, network: nn.Module) -> int:
-        return sum(parameter.numel() for parameter in _whisper(network).model.decoder.parameters())
+    def decoder_parameters(self, network: nn.Module) -> Iterator[nn.Parameter]:
+        whisper = _whisper(network)  # whose output head is tied to the embeddings, unless its config says otherwise
+        return nn.ModuleList([whisper.model.decoder, whisper.proj_out]).parameters()
 
     def embed(self, network: nn.Module, features: SpeechStates) -> SpeechStates:
         return stacks.embed(_whisper(network), features)
