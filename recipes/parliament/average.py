@@ -3,7 +3,8 @@
     python recipes/parliament/average.py reference runs/further/model runs/averaged/model --share 0.5
 
 What goes on from a trained model at a high rate learns new things and loses some of the old; between the two lies a
-model that has most of both (Wortsman et al. 2022, WiSE-FT).
+model that has most of both (Wortsman et al. 2022, WiSE-FT). Where the decoder has learned something that it never
+knew, such as to read the text before a window, half of it forgets that again: hence a share of its own.
 """
 
 import argparse
@@ -16,11 +17,15 @@ from skipwise.models.owsm.loading import GATES_FOLDER, load_owsm, save_owsm
 from skipwise.pipeline import reference_model
 
 
-def average(before: Path, after: Path, target: Path, *, share: float) -> None:
-    """Write `share` of the weights of `after` and the rest of those of `before`, with the gates of `after`."""
+def average(before: Path, after: Path, target: Path, *, share: float, decoder_share: float | None = None) -> None:
+    """Write a share of the weights of `after` and the rest of those of `before`, with the gates of `after`."""
+    of_decoder = share if decoder_share is None else decoder_share
     model, old = load_owsm(after), load_owsm(before).network.state_dict()
-    new = model.network.state_dict()
-    model.network.load_state_dict({name: old[name].lerp(weight, share) for name, weight in new.items()})
+    mixed = {
+        name: old[name].lerp(weight, of_decoder if name.startswith("decoder.") else share)
+        for name, weight in model.network.state_dict().items()
+    }
+    model.network.load_state_dict(mixed)
     save_owsm(target, model.network, model.vocabulary)
     adapter = GateAdapter.from_pretrained(after / GATES_FOLDER)
     adapter.base = dataclasses.replace(adapter.base, fingerprint=describe_base(model.network).fingerprint)
@@ -33,6 +38,7 @@ if __name__ == "__main__":
     parser.add_argument("after", type=Path, help="the model that came out, with gates")
     parser.add_argument("target", type=Path, help="folder to write")
     parser.add_argument("--share", type=float, default=0.5, help="of the weights of AFTER")
+    parser.add_argument("--decoder-share", type=float, help="of the decoder's [default: as --share]")
     asked = parser.parse_args()
     began = reference_model() if asked.before == "reference" else Path(asked.before)
-    average(began, asked.after, asked.target, share=asked.share)
+    average(began, asked.after, asked.target, share=asked.share, decoder_share=asked.decoder_share)

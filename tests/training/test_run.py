@@ -106,10 +106,11 @@ def test_a_model_is_averaged_with_the_one_it_went_on_from(base_config, tmp_path)
     base = train(base_config())
     gated = train(base_config("gated", model={"init": str(base)}, gates=GATES))
     average = runpy.run_path(str(ROOT / "recipes" / "parliament" / "average.py"))["average"]
-    average(base, gated, tmp_path / "averaged", share=0.25)
+    average(base, gated, tmp_path / "averaged", share=0.25, decoder_share=0.75)
     before, after, found = (_weights(folder) for folder in (base, gated, tmp_path / "averaged"))
     for name, weight in found.items():
-        torch.testing.assert_close(weight, 0.75 * before[name] + 0.25 * after[name])
+        share = 0.75 if "decoder." in name else 0.25
+        torch.testing.assert_close(weight, (1 - share) * before[name] + share * after[name])
     kept = (load_file(folder / "gates" / "gate_model.safetensors") for folder in (gated, tmp_path / "averaged"))
     assert all(torch.equal(*pair) for pair in zip(*(weights.values() for weights in kept), strict=True))
     found = Transcriber(tmp_path / "averaged").transcribe((tone(2.0), 16_000), language="de")

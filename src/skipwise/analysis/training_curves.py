@@ -41,7 +41,8 @@ _PANELS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("sparsity_argmax_encoder", "encoder, arg-max", GREEN),
             ("sparsity_argmax_decoder", "decoder, arg-max", BLUE),
-            ("sparsity_sampled_decoder", "decoder, sampled", ORANGE),
+            ("sparsity_sampled_encoder", "encoder, drawn", GREEN),
+            ("sparsity_sampled_decoder", "decoder, drawn", BLUE),
         ),
     ),
     ("Dev WER", "% of words", _dev_lines("wer")),
@@ -76,7 +77,11 @@ def _draw(axes: Axes, history: History, lines: Sequence[tuple[str, str, str]]) -
         points = _points(history, key)
         if points:
             marker = "o" if key.startswith("eval_") else None
-            axes.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.4, marker=marker, markersize=3)
+            style = "--" if key.startswith("sparsity_sampled_") else "-"
+            steps, values = zip(*points, strict=True)
+            axes.plot(
+                steps, values, color=colour, label=label, linestyle=style, linewidth=1.4, marker=marker, markersize=3
+            )
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step", fontsize=8, color=GREY)
     axes.grid(axis="y", color=PALE)
