@@ -3,8 +3,8 @@
     python recipes/parliament/average.py reference runs/further/model runs/averaged/model --share 0.5
 
 What goes on from a trained model at a high rate learns new things and loses some of the old; between the two lies a
-model that has most of both (Wortsman et al. 2022, WiSE-FT). Where the decoder has learned something that it never
-knew, such as to read the text before a window, half of it forgets that again: hence a share of its own.
+model that has most of both (Wortsman et al. 2022, WiSE-FT). Where the decoder has learned something that the model
+before does not know, such as to read the text before a window, half of it forgets that: hence a share of its own.
 """
 
 import argparse
