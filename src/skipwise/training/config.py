@@ -14,9 +14,6 @@ from skipwise.errors import SkipwiseError
 from skipwise.training.gates_section import CostSection, DistillationSection, GatesSection
 from skipwise.training.section import Section, explained
 
-BaseTraining = Literal["full", "decoder", "lora", "frozen"]
-"""What is trained of a base."""
-
 
 class DataSection(Section):
     """Which speech to learn from."""
@@ -107,7 +104,7 @@ class ModelSection(Section):
     auxiliary_ctc: float = Field(default=0.0, ge=0, lt=1)
     """Weight of the loss of a CTC head that a base without one, a Whisper, learns with and that is not saved. It begins
     with `ctc_weight_start`."""
-    base: BaseTraining = "full"
+    base: Literal["full", "decoder", "lora", "frozen"] = "full"
     """`full` trains the base too and writes a new one; `decoder` does so with the encoder and a CTC head as they are in
     `init`. `lora` trains low-rank changes of the base, `frozen` the gates alone: both write an adapter for it."""
     lora: LoraSection = LoraSection()

@@ -14,25 +14,25 @@ from skipwise.gating.lora import LowRank
 from skipwise.models.family import SpeechModel, Vocabulary
 from skipwise.models.lora import sharing_copy
 from skipwise.models.registry import family_of, held_gates
-from skipwise.training.config import BaseTraining, LoraSection
+from skipwise.training.config import LoraSection, ModelSection
 
 _NAME = "default"
 
 
-def keep_base(network: nn.Module, base: BaseTraining, lora: LoraSection) -> None:
+def keep_base(network: nn.Module, asked: ModelSection) -> None:
     """Make a network train what it should: all of it, or its gates and its decoder, low-rank changes or nothing else.
 
     Raises:
         SkipwiseError: if low-rank changes are asked for without peft, or of layers that there are none of.
     """
-    if base == "full":
+    if asked.base == "full":
         return
     network.requires_grad_(False)
-    if base == "decoder":
+    if asked.base == "decoder":
         for parameter in family_of(network).decoder_parameters(network):
             parameter.requires_grad_(True)
-    elif base == "lora":
-        _inject(network, lora)
+    elif asked.base == "lora":
+        _inject(network, asked.lora)
     adapter = held_gates(network).gate_adapter
     if adapter is not None:
         adapter.requires_grad_(True)

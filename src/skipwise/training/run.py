@@ -79,7 +79,7 @@ def train(config: TrainConfig, *, resume: bool = False, on_step: Callable[[int],
         adapter = attach(model.network, gate_config(config.gates, model.network.config, sites, vectors))
         if before is not None:
             take_gates(adapter, before, said=f"gates.init: {config.gates.init}")
-    keep_base(model.network, config.model.base, config.model.lora)
+    keep_base(model.network, config.model)
     objective = GatedObjective(
         model.network, objective_config(config), auxiliary_ctc=auxiliary_ctc(config.model.auxiliary_ctc, model, source)
     )
