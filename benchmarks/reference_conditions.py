@@ -40,6 +40,8 @@ from skipwise.evaluation.summary import CountedRows, Selection, best_at, interva
 from skipwise.experiments.sweep.rows import facts_of
 from skipwise.gating import Budget, Scope
 from skipwise.gating.planner import AdapterPlanner
+from skipwise.models.attach import fingerprint
+from skipwise.models.fingerprint import fingerprint_of
 from skipwise.models.planners import planner_for
 from skipwise.pipeline import Transcriber
 
@@ -102,7 +104,8 @@ def main(  # noqa: PLR0913 one argument is one option
     options = {task: of_asr if task == "asr" else DecodeOptions(beam_size=beam_size) for task in TASKS}
     settings = {"data": data, "model": model, "dense_only": dense_only, "limit": limit, "beam_size": beam_size}
     settings |= {"ctc_weight": ctc_weight, "ctc_skips_prompt": ctc_skips_prompt, "batch_s": batch_s, "seed": seed}
-    kept = work / hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    of_weights = {"weights": weights_of(model), "dense_only_weights": dense_only and weights_of(dense_only)}
+    kept = work / hashlib.sha256(json.dumps(settings | of_weights, sort_keys=True).encode()).hexdigest()[:12]
     kept.mkdir(parents=True, exist_ok=True)
     evaluations: dict[tuple[str, str], Evaluation] = {}
     for system, transcribers in systems_of(model, dense_only, options):
@@ -122,6 +125,15 @@ def main(  # noqa: PLR0913 one argument is one option
     for line in verdicts(record):
         console.print(line)
     console.print(f"Written to {output}. What was decoded is in {kept}.")
+
+
+def weights_of(model: str | None) -> list[str]:
+    """Return a hash of a model's weights and, if it has some, of its gates': a folder may hold others tomorrow."""
+    transcriber = Transcriber(model)
+    hashes = [fingerprint(transcriber.model.network)]
+    if isinstance(transcriber.planner, AdapterPlanner):
+        hashes.append(fingerprint_of(transcriber.planner.adapter.predictors.state_dict()))
+    return hashes
 
 
 def systems_of(

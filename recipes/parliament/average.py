@@ -1,16 +1,19 @@
 """Average a model with the one that it was trained on from, weight by weight; its gates stay as they are.
 
-    python recipes/parliament/average.py reference runs/further/model runs/averaged/model --share 0.5
+    python recipes/parliament/average.py reference runs/further/model runs/averaged/model --share 0.5 --decoder-share 0.85
 
 What goes on from a trained model at a high rate learns new things and loses some of the old; between the two lies a
 model that has most of both (Wortsman et al. 2022, WiSE-FT). Where the decoder has learned something that the model
 before does not know, such as to read the text before a window, half of it forgets that: hence a share of its own.
 """
 
-import argparse
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from skipwise.cli.main import run_script
 from skipwise.gating import GateAdapter
 from skipwise.models.attach import describe_base
 from skipwise.models.owsm.loading import GATES_FOLDER, load_owsm, save_owsm
@@ -32,13 +35,19 @@ def average(before: Path, after: Path, target: Path, *, share: float, decoder_sh
     adapter.save_pretrained(target / GATES_FOLDER)
 
 
+def main(
+    before: Annotated[str, typer.Argument(help="The model that training went on from; reference: the shipped one.")],
+    after: Annotated[Path, typer.Argument(help="The model that came out, with gates.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write.")],
+    share: Annotated[float, typer.Option(help="Of the weights of AFTER.", min=0, max=1)] = 0.5,
+    decoder_share: Annotated[
+        float | None, typer.Option(help="Of its decoder's; as --share where none is given.", min=0, max=1)
+    ] = None,
+) -> None:
+    """Average a model with the one that it was trained on from, weight by weight; its gates stay as they are."""
+    began = reference_model() if before == "reference" else Path(before)
+    average(began, after, target, share=share, decoder_share=decoder_share)
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("before", help="the model that training went on from; reference: the shipped one")
-    parser.add_argument("after", type=Path, help="the model that came out, with gates")
-    parser.add_argument("target", type=Path, help="folder to write")
-    parser.add_argument("--share", type=float, default=0.5, help="of the weights of AFTER")
-    parser.add_argument("--decoder-share", type=float, help="of the decoder's [default: as --share]")
-    asked = parser.parse_args()
-    began = reference_model() if asked.before == "reference" else Path(asked.before)
-    average(began, asked.after, asked.target, share=asked.share, decoder_share=asked.decoder_share)
+    run_script(main)

@@ -7,15 +7,17 @@ The weights are stored as fp16. The clips are evenly spread over the test split'
 language, chosen by position and never by result.
 """
 
-import argparse
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Annotated
 
 import soundfile
 import torch
+import typer
 
 from skipwise.audio import SAMPLE_RATE, load_audio
+from skipwise.cli.main import run_script
 from skipwise.data.layouts import read_data
 from skipwise.data.manifest import Utterance, write_manifest
 from skipwise.gating import GateAdapter
@@ -57,11 +59,15 @@ def _write_clip(utterance: Utterance, path: Path) -> Utterance:
     )
 
 
+def main(
+    model: Annotated[Path, typer.Argument(help="Trained model folder.")],
+    corpus: Annotated[Path, typer.Argument(help="Parliament corpus.")],
+    gates: Annotated[Path | None, typer.Option(help="Their folder, if not gates/ in that of the model.")] = None,
+) -> None:
+    """Put a trained gated model and a dozen held-out clips into the package's assets."""
+    ship_model(model, ASSETS / "reference", gates or model / GATES_FOLDER)
+    ship_clips(corpus, ASSETS / "clips")
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="trained model folder")
-    parser.add_argument("corpus", type=Path, help="parliament corpus")
-    parser.add_argument("--gates", type=Path, help="their folder, if not gates/ in that of the model")
-    arguments = parser.parse_args()
-    ship_model(arguments.model, ASSETS / "reference", arguments.gates or arguments.model / GATES_FOLDER)
-    ship_clips(arguments.corpus, ASSETS / "clips")
+    run_script(main)

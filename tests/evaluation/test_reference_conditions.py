@@ -5,9 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from benchmarks import reference_conditions
 from benchmarks.reference_conditions import main
 
+from skipwise.gating import GateAdapter
 from tests.evaluation.corpus import write_corpus, write_gated_model
 from tests.tiny import tiny_model
 
@@ -67,3 +69,12 @@ def test_budgets_and_conditions_are_compared_and_kept(
     run()
     assert len(units) == 1, "only what is lacking is decoded"
     assert json.loads((out / "conditions.json").read_text())["scores"] == record["scores"]
+
+    units.clear()
+    with torch.no_grad():
+        adapter = GateAdapter.from_pretrained(model / "gates")
+        for weights in adapter.predictors.parameters():
+            weights.neg_()
+    adapter.save_pretrained(model / "gates")
+    run()
+    assert len(units) == 16, "of other gates in the same folder nothing is known"
