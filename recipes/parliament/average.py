@@ -1,6 +1,6 @@
 """Average a model with the one that it was trained on from, weight by weight; its gates stay as they are.
 
-    python recipes/parliament/average.py reference runs/further/model runs/averaged/model --share 0.5 --decoder-share 0.85
+    python recipes/parliament/average.py reference runs/further/model runs/averaged/model --decoder-share 0.85
 
 What goes on from a trained model at a high rate learns new things and loses some of the old; between the two lies a
 model that has most of both (Wortsman et al. 2022, WiSE-FT). Where the decoder has learned something that the model
