@@ -41,6 +41,7 @@ from skipwise.experiments.sweep.rows import facts_of
 from skipwise.gating import Budget, Scope
 from skipwise.gating.planner import AdapterPlanner
 from skipwise.models.attach import fingerprint
+from skipwise.models.family import SpeechModel
 from skipwise.models.fingerprint import fingerprint_of
 from skipwise.models.planners import planner_for
 from skipwise.pipeline import Transcriber
@@ -104,11 +105,13 @@ def main(  # noqa: PLR0913 one argument is one option
     options = {task: of_asr if task == "asr" else DecodeOptions(beam_size=beam_size) for task in TASKS}
     settings = {"data": data, "model": model, "dense_only": dense_only, "limit": limit, "beam_size": beam_size}
     settings |= {"ctc_weight": ctc_weight, "ctc_skips_prompt": ctc_skips_prompt, "batch_s": batch_s, "seed": seed}
-    of_weights = {"weights": weights_of(model), "dense_only_weights": dense_only and weights_of(dense_only)}
+    base = Transcriber(model, gates="none").model
+    control = None if dense_only is None else Transcriber(dense_only, gates="none").model
+    of_weights = {"weights": weights_of(base), "dense_only_weights": control and weights_of(control)}
     kept = work / hashlib.sha256(json.dumps(settings | of_weights, sort_keys=True).encode()).hexdigest()[:12]
     kept.mkdir(parents=True, exist_ok=True)
     evaluations: dict[tuple[str, str], Evaluation] = {}
-    for system, transcribers in systems_of(model, dense_only, options):
+    for system, transcribers in systems_of(base, control, options):
         for name in splits:
             rows: list[Row] = []
             for task in TASKS:
@@ -127,35 +130,34 @@ def main(  # noqa: PLR0913 one argument is one option
     console.print(f"Written to {output}. What was decoded is in {kept}.")
 
 
-def weights_of(model: str | None) -> list[str]:
+def weights_of(model: SpeechModel) -> list[str]:
     """Return a hash of a model's weights and, if it has some, of its gates': a folder may hold others tomorrow."""
-    transcriber = Transcriber(model)
-    hashes = [fingerprint(transcriber.model.network)]
-    if isinstance(transcriber.planner, AdapterPlanner):
-        hashes.append(fingerprint_of(transcriber.planner.adapter.predictors.state_dict()))
+    hashes = [fingerprint(model.network)]
+    planner = planner_for(model, "auto", Budget())
+    if isinstance(planner, AdapterPlanner):
+        hashes.append(fingerprint_of(planner.adapter.predictors.state_dict()))
     return hashes
 
 
 def systems_of(
-    model: str | None, dense_only: str | None, options: Mapping[str, DecodeOptions]
+    model: SpeechModel, control: SpeechModel | None, options: Mapping[str, DecodeOptions]
 ) -> Iterator[tuple[str, dict[str, Transcriber]]]:
     """Yield each system by name, with a transcriber a task; stacks without gates have no systems."""
-    dense = {task: Transcriber(model, gates="none", options=chosen) for task, chosen in options.items()}
-    yield DENSE, dense
-    planner = planner_for(dense["asr"].model, "auto", Budget())
+    yield DENSE, {task: Transcriber(model, gates="none", options=chosen) for task, chosen in options.items()}
+    planner = planner_for(model, "auto", Budget())
     assert isinstance(planner, AdapterPlanner)
     for scope in SCOPES if "encoder" in planner.adapter.predictors else ("decoder",):
         for share in SHARES:
             budget = Budget(sparsity=share, scope=scope, exact=True)
             pruned = {
-                task: Transcriber(own.model, gates="auto", sparsity=budget, options=options[task])
-                for task, own in dense.items()
+                task: Transcriber(model, gates="auto", sparsity=budget, options=chosen)
+                for task, chosen in options.items()
             }
             yield f"{scope} {share:.0%}".replace("%", " %"), pruned
-    if dense_only is not None:
+    if control is not None:
         yield (
             DENSE_ONLY,
-            {task: Transcriber(dense_only, gates="none", options=chosen) for task, chosen in options.items()},
+            {task: Transcriber(control, gates="none", options=chosen) for task, chosen in options.items()},
         )
 
 
